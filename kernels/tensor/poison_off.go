@@ -1,0 +1,5 @@
+//go:build !invariants
+
+package tensor
+
+func poison([]byte) {}

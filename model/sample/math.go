@@ -1,0 +1,65 @@
+package sample
+
+import "math"
+
+// exp and log are written out because math.Exp and math.Log differ in their
+// last bits from processor to processor (assembly on some, fused
+// multiply-adds on others), and a token must not depend on where it was
+// sampled. float64(…) around each product forbids fusing it with an addition.
+
+// ln 2 in two parts; products of the first with |k| < 2¹¹ are exact.
+const (
+	ln2Hi = 6.93147180369123816490e-01
+	ln2Lo = 1.90821492927058770002e-10
+)
+
+// exp returns eˣ for x ≤ 0 within two units in the last place; below −708 it
+// is 0, so that no result is subnormal. exp(−∞) is 0.
+//
+// x = k·ln 2 + r with |r| ≤ ln 2 / 2, and eʳ by its Taylor series to r¹³,
+// whose remainder is below 2⁻⁵⁷.
+func exp(x float64) float64 {
+	if !(x >= -708) {
+		return 0
+	}
+	k := math.Floor(float64(x*math.Log2E) + 0.5)
+	r := (x - float64(k*ln2Hi)) - float64(k*ln2Lo)
+	sum := 0.0
+	for i := len(inverseFactorials) - 1; i >= 0; i-- {
+		sum = float64(sum*r) + inverseFactorials[i]
+	}
+	return float64(sum * math.Float64frombits(uint64(int64(k)+1023)<<52))
+}
+
+// inverseFactorials[i] is 1/i!.
+var inverseFactorials = func() (f [14]float64) {
+	f[0] = 1
+	n := 1.0
+	for i := 1; i < len(f); i++ {
+		n *= float64(i) // exact: 13! < 2⁵³
+		f[i] = 1 / n
+	}
+	return f
+}()
+
+// log returns the natural logarithm of a normal x > 0 within two units in the
+// last place.
+//
+// x = 2ᵏ·m with √½ ≤ m < √2, and log m = 2·artanh(s), s = (m−1)/(m+1), by its
+// series to s²³; |s| ≤ 0.172, so the remainder is below 2⁻⁶³ of it.
+func log(x float64) float64 {
+	m, k := math.Frexp(x)
+	if m < math.Sqrt2/2 {
+		m *= 2
+		k--
+	}
+	s := (m - 1) / (m + 1)
+	z := float64(s * s)
+	sum := 0.0
+	for i := 23; i >= 3; i -= 2 {
+		sum = float64(sum*z) + 1/float64(i)
+	}
+	// 2s + 2s·z·sum: the small part is added last.
+	series := float64(2*s) + float64(float64(2*s)*float64(z*sum))
+	return float64(float64(k)*ln2Hi) + (series + float64(float64(k)*ln2Lo))
+}

@@ -1,0 +1,142 @@
+// Package sample turns one row of logits into one token id.
+//
+// In: logits, one float32 per id of the vocabulary (natural-log scale, any
+// offset), [Params], the ids so far ([History]) and the place of the token
+// (branch, position). Out: a [Choice]. It is a pure function: the random
+// number is a hash of (seed, branch, position), so a token can be sampled
+// again by anyone, after any interruption, with the same result. The
+// arithmetic is float64 in a fixed order with its own exp and log, and so has
+// the same bits on every processor.
+//
+// Order of the steps:
+//
+//  1. cleaning: NaN counts as −∞, +∞ as the largest float32; ids ≥ Params.Vocab
+//     are cut off. An id at −∞ is never chosen.
+//  2. repetition penalty, over the ids of prompt and generated text, each once:
+//     a logit above zero is divided by it, others are multiplied (CTRL, Keskar
+//     et al. 2019, as transformers does).
+//  3. presence and frequency penalty, over generated ids only:
+//     logit −= presence + count·frequency (as the OpenAI API documents).
+//  4. logit bias, added. After 2, so that a bias is not scaled.
+//  5. temperature 0: the highest logit, ties to the lower id. Done.
+//  6. logits ÷ temperature.
+//  7. top-k: the k highest, ties to the lower id.
+//  8. top-p: of what is left, renormalised, the shortest run of most likely ids
+//     whose probability reaches p; the one that crosses p stays in.
+//  9. min-p: ids of at least p times the probability of the likeliest.
+//  10. one draw from what is left, by inversion in ascending order of ids.
+//
+// Log-probabilities ([LogProbs], [TopLogProbs]) are of the unmodified logits.
+//
+// The package knows nothing of text, models or the network. A [Sampler] keeps
+// scratch memory between calls, nothing else.
+package sample
+
+import (
+	"math"
+	"sync"
+
+	inference "github.com/farlabs/inference"
+)
+
+// None is the id of a [Choice] when nothing could be chosen.
+const None inference.TokenID = -1
+
+// History is what was said before the token to be sampled. Ids outside the
+// vocabulary are ignored.
+type History struct {
+	Prompt    []inference.TokenID // repetition penalty
+	Generated []inference.TokenID // repetition, presence and frequency penalty
+}
+
+// Choice is a sampled token.
+type Choice struct {
+	ID   inference.TokenID // None when every logit is −∞ or NaN, or there are none
+	Prob float64           // probability of ID in the final distribution; 1 for greedy, 0 for None
+}
+
+// Sampler samples with scratch memory that grows to the vocabulary once
+// (24 bytes per id at most) and is reused; steady state allocates nothing. The
+// zero value is ready. One goroutine at a time may use it.
+type Sampler struct {
+	logits  []float32 // [vocab] cleaned, then modified
+	weights []float64 // [vocab] exp((logit − max) ÷ temperature)
+	cands   []candidate
+	counts  []int32             // [vocab] occurrences; zero between calls
+	seen    []inference.TokenID // ids whose counts are not zero
+}
+
+// candidate is an id that is still in the race.
+type candidate struct {
+	weight float64
+	logit  float32
+	id     inference.TokenID
+}
+
+var samplers = sync.Pool{New: func() any { return new(Sampler) }}
+
+// Sample chooses the token at a position of a branch (see the package comment
+// for the steps). It borrows every argument and changes none. Params fields
+// out of range count as absent; [Params.Validate] names them.
+func Sample(logits []float32, p *Params, history History, position int, branch uint32) Choice {
+	s := samplers.Get().(*Sampler)
+	defer samplers.Put(s)
+	return s.Sample(logits, p, history, position, branch)
+}
+
+// Sample is the function [Sample] on the scratch memory of s. Earlier calls do
+// not bear on the result.
+func (s *Sampler) Sample(logits []float32, p *Params, history History, position int, branch uint32) Choice {
+	if p.Vocab > 0 && p.Vocab < len(logits) {
+		logits = logits[:p.Vocab]
+	}
+	s.clean(logits)
+	s.penalise(p, history)
+	for id, bias := range p.LogitBias {
+		if id >= 0 && int(id) < len(s.logits) {
+			s.logits[id] = cleaned(s.logits[id] + bias)
+		}
+	}
+	best := argmax(s.logits)
+	if best == None {
+		return Choice{ID: None}
+	}
+	if !(p.Temperature > 0) || p.TopK == 1 {
+		return Choice{ID: best, Prob: 1}
+	}
+	return s.draw(p, s.logits[best], uniform(p.Seed, branch, uint64(position)))
+}
+
+// clean copies logits into the scratch row, without NaN and +∞.
+func (s *Sampler) clean(logits []float32) {
+	if cap(s.logits) < len(logits) {
+		s.logits = make([]float32, len(logits))
+	}
+	s.logits = s.logits[:len(logits)]
+	for i, x := range logits {
+		s.logits[i] = cleaned(x)
+	}
+}
+
+// cleaned maps NaN to −∞ and +∞ to the largest float32.
+func cleaned(x float32) float32 {
+	switch {
+	case x != x:
+		return float32(math.Inf(-1))
+	case x > math.MaxFloat32:
+		return math.MaxFloat32
+	}
+	return x
+}
+
+// argmax returns the id of the highest cleaned logit above −∞, the lowest of
+// equals, or None.
+func argmax(logits []float32) inference.TokenID {
+	best, high := None, float32(math.Inf(-1))
+	for i, x := range logits {
+		if x = cleaned(x); x > high {
+			best, high = inference.TokenID(i), x
+		}
+	}
+	return best
+}

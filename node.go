@@ -92,5 +92,20 @@ type Offer struct {
 	Record NodeRecord
 	Load   *Load         // nil: not asked
 	RTT    time.Duration // from the client; 0: unmeasured
-	Score  float64       // rating in [0,1]; see package rating
+	// Observed are the client's own measurements of the node; where non-zero
+	// they count instead of what the record claims.
+	Observed Rates
+	Score    float64 // rating in [0,1]; see package rating
+}
+
+// Effective returns the rates to plan with: observed, else claimed.
+func (o *Offer) Effective() Rates {
+	r := o.Record.Rates
+	if o.Observed.Decode > 0 {
+		r.Decode = o.Observed.Decode
+	}
+	if o.Observed.Prefill > 0 {
+		r.Prefill = o.Observed.Prefill
+	}
+	return r
 }

@@ -1,0 +1,119 @@
+package attention
+
+import (
+	"fmt"
+	"math"
+	"sync"
+
+	"github.com/farlabs/inference/kernels/canon"
+	"github.com/farlabs/inference/kernels/device"
+	"github.com/farlabs/inference/kernels/tensor"
+)
+
+// blockSize is the number of positions that share a maximum.
+const blockSize = 256
+
+// Causal writes softmax(scale·q·Kᵀ)·V over the positions up to and including
+// each row's own to dst; dst and query are [n, heads·headDim]. The pages hold
+// the keys and values of those positions already (Store). Rows of no segment
+// keep their contents. dst may be query. It borrows everything.
+//
+// Per row and head, for each block b of 256 positions from 0 on, as far as the
+// row's position reaches:
+//
+//	s[j] = (q·k[j])·scale        dot of 16 lanes
+//	m'   = max(m, max s[j])      m = −∞ at first
+//	c    = exp(m − m'), and w[j] = exp(s[j] − m')
+//	l    = l·c + Σ w[j]          16 lanes, lane = j mod 16
+//	o    = o·c + Σ w[j]·v[j]     16 lanes, lane = j mod 16
+//
+// and dst = o/l in the end. Milakov and Gimelshein, "Online normalizer
+// calculation for softmax", 2018.
+func Causal(q *device.Queue, dst, query tensor.Buffer, p Params, segs []Segment) {
+	p.check("Causal", query.Rows, query.Cols, p.Heads, segs)
+	if dst.Rows != query.Rows || dst.Cols != query.Cols {
+		panic(fmt.Sprintf("attention: Causal: [%d,%d] of [%d,%d]", dst.Rows, dst.Cols, query.Rows, query.Cols))
+	}
+	j := jobs.Get().(*job)
+	j.q, j.dst, j.query, j.p, j.segs = q, dst.F32(), query.F32(), p, segs
+	n := 0
+	for _, s := range segs {
+		n += s.N
+	}
+	q.ParallelWorkers(n*p.Heads, 1, j.run)
+	j.q, j.dst, j.query, j.segs = nil, nil, nil, nil
+	jobs.Put(j)
+}
+
+// job is one call of Causal; it is kept for reuse so that a call allocates nothing.
+type job struct {
+	q          *device.Queue
+	dst, query []float32
+	p          Params
+	segs       []Segment
+	run        func(worker, lo, hi int)
+}
+
+var jobs = sync.Pool{New: func() any {
+	j := new(job)
+	j.run = j.units
+	return j
+}}
+
+// units computes pairs of row and head [lo, hi), counted over the segments.
+func (j *job) units(worker, lo, hi int) {
+	seg, first := 0, 0
+	for u := lo; u < hi; u++ {
+		i, h := u/j.p.Heads, u%j.p.Heads
+		for i >= first+j.segs[seg].N {
+			first += j.segs[seg].N
+			seg++
+		}
+		s := &j.segs[seg]
+		j.head(worker, s, i-first, h)
+	}
+}
+
+func (j *job) head(worker int, s *Segment, i, h int) {
+	d := j.p.HeadDim
+	at := ((s.Row+i)*j.p.Heads + h) * d
+	q := j.query[at : at+d]
+	kv := h / (j.p.Heads / j.p.KVHeads) * PageSize * d
+	end := s.Start + i + 1
+	scratch := j.q.Scratch(worker, blockSize+(1+PageSize)*d)
+	w, o, lanes := scratch[:blockSize], scratch[blockSize:blockSize+d], scratch[blockSize+d:]
+	clear(o)
+	m, l := float32(math.Inf(-1)), float32(0)
+	for b := 0; b < end; b += blockSize {
+		n := min(blockSize, end-b)
+		was := m
+		for k := range n {
+			page := s.Pages[(b+k)/PageSize]
+			w[k] = canon.Dot(q, page.K[kv+k%PageSize*d:][:d]) * j.p.Scale
+			m = max(m, w[k])
+		}
+		c := canon.Exp(was - m)
+		var sum [PageSize]float32
+		clear(lanes)
+		for k := range n {
+			e := canon.Exp(w[k] - m)
+			sum[k%PageSize] += e
+			v := s.Pages[(b+k)/PageSize].V[kv+k%PageSize*d:][:d]
+			lane := lanes[k%PageSize*d:][:d]
+			for x := range lane {
+				lane[x] += float32(e * v[x])
+			}
+		}
+		l = float32(l*c) + canon.Tree(&sum)
+		for x := range o {
+			var sum [PageSize]float32
+			for t := range sum {
+				sum[t] = lanes[t*d+x]
+			}
+			o[x] = float32(o[x]*c) + canon.Tree(&sum)
+		}
+	}
+	for x, v := range o {
+		j.dst[at+x] = v / l
+	}
+}

@@ -1,0 +1,55 @@
+package model
+
+import (
+	"math"
+
+	"github.com/farlabs/inference/kernels/attention"
+	"github.com/farlabs/inference/kernels/device"
+	"github.com/farlabs/inference/kernels/matmul"
+	"github.com/farlabs/inference/kernels/rope"
+	"github.com/farlabs/inference/kernels/tensor"
+	"github.com/farlabs/inference/model/arch"
+)
+
+// gqa is causal attention in which groups of query heads share a key and value
+// head.
+type gqa struct {
+	q, k, v     *matmul.Weights // [H·D, d], [K·D, d] twice
+	o           *matmul.Weights // [d, H·D]
+	shape       attention.Params
+	style       rope.Style
+	frequencies []float32 // [R/2]
+}
+
+func loadGQA(l *loader, s *arch.Spec, r arch.Rope, t *arch.BlockTensors, frequencies []float32) (m gqa, err error) {
+	m.shape = attention.Params{
+		Heads: s.Heads, KVHeads: s.KVHeads, HeadDim: s.HeadDim,
+		Scale: float32(1 / math.Sqrt(float64(s.HeadDim))),
+	}
+	m.style = rope.Half
+	if r.Style == arch.RopeInterleaved {
+		m.style = rope.Interleaved
+	}
+	m.frequencies = frequencies
+	for _, w := range []struct {
+		to   **matmul.Weights
+		from arch.Tensor
+	}{{&m.q, t.Q}, {&m.k, t.K}, {&m.v, t.V}, {&m.o, t.O}} {
+		if *w.to, err = l.matrix(w.from); err != nil {
+			return m, err
+		}
+	}
+	return m, nil
+}
+
+// forward changes x [n, d] to the mixer's output.
+func (m *gqa) forward(q *device.Queue, x tensor.Buffer, a *activations, w *scratch) {
+	matmul.Linear(q, a.q, x, m.q, nil)
+	matmul.Linear(q, a.k, x, m.k, nil)
+	matmul.Linear(q, a.v, x, m.v, nil)
+	rope.Apply(q, a.q, m.shape.Heads, m.shape.HeadDim, w.positions, m.frequencies, m.style)
+	rope.Apply(q, a.k, m.shape.KVHeads, m.shape.HeadDim, w.positions, m.frequencies, m.style)
+	attention.Store(q, a.k, a.v, m.shape, w.segments)
+	attention.Causal(q, a.mixed, a.q, m.shape, w.segments)
+	matmul.Linear(q, x, a.mixed, m.o, nil)
+}

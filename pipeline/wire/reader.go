@@ -13,6 +13,7 @@ import (
 type Reader struct {
 	r      *bufio.Reader
 	header []byte
+	size   int
 	// Reserve is asked for memory before a payload of n > 0 bytes is read. An
 	// error makes the reader skip the payload; Next then returns the message
 	// with that error in Refused.
@@ -67,6 +68,7 @@ func (r *Reader) Next() (*Frame, error) {
 	if own := uint64(uvarintLen(n)); n > MaxHeader || own+n > total {
 		return nil, fmt.Errorf("header of %d bytes in a frame of %d: %w", n, total, ErrMalformed)
 	}
+	r.size = uvarintLen(total) + uvarintLen(n) + int(n)
 	if cap(r.header) < int(n) {
 		r.header = make([]byte, max(int(n), 1024))
 	}
@@ -105,6 +107,9 @@ func (r *Reader) Next() (*Frame, error) {
 	f.Payload = buf
 	return f, nil
 }
+
+// HeaderBytes returns how many bytes the last frame had beside its payload.
+func (r *Reader) HeaderBytes() int { return r.size }
 
 // length reads a uvarint of at most four bytes, in its shortest form.
 func (r *Reader) length() (uint64, error) {

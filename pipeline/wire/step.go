@@ -69,6 +69,7 @@ type Step struct {
 	Cap     Capability
 	Hop     uint8 // index of the receiver
 	EmitAt  uint8 // hop at which Row.EmitFrom holds
+	Fill    bool  // restores KV up to EmitAt: that hop does not pass Ops on either
 	Payload PayloadKind
 	Ops     []BranchOp
 	Rows    []Row
@@ -96,7 +97,9 @@ func (m *Step) append(b []byte) []byte {
 	b = putUvarint(b, uint64(m.Epoch))
 	b = putUvarint(b, m.Seq)
 	b = append(b, m.Cap[:]...)
-	b = append(b, m.Hop, m.EmitAt, byte(m.Payload))
+	b = append(b, m.Hop, m.EmitAt)
+	b = putBool(b, m.Fill)
+	b = append(b, byte(m.Payload))
 	b = putUvarint(b, uint64(len(m.Ops)))
 	for _, o := range m.Ops {
 		b = putBool(b, o.Drop)
@@ -114,6 +117,7 @@ func (m *Step) parse(d *decoder) {
 	m.Seq = d.uvarint()
 	d.fixed(m.Cap[:])
 	m.Hop, m.EmitAt = d.byte(), d.byte()
+	m.Fill = d.bool()
 	m.Payload = PayloadKind(d.byte())
 	if n := d.count(MaxBranches, 4, "branch operations"); n > 0 {
 		m.Ops = make([]BranchOp, n)

@@ -30,6 +30,7 @@ const (
 	Q4_K
 	Q5_K
 	Q6_K
+	I8 // raw bytes
 	numDTypes
 )
 
@@ -50,6 +51,7 @@ var layout = [numDTypes]struct {
 	Q4_K: {"Q4_K", 256, 144},
 	Q5_K: {"Q5_K", 256, 176},
 	Q6_K: {"Q6_K", 256, 210},
+	I8:   {"I8", 1, 1},
 }
 
 // String returns the name as GGUF spells it, "Q4_K".

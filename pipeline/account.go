@@ -1,0 +1,204 @@
+package pipeline
+
+import (
+	"context"
+	"sync"
+	"time"
+
+	"github.com/farlabs/inference"
+	"github.com/farlabs/inference/pipeline/wire"
+)
+
+const settleTimeout = 2 * time.Second // for the last receipts of a closed session
+
+// hopAccount is the account of one peer in one session; nil pays nothing.
+type hopAccount struct {
+	Account
+	blocks inference.BlockRange
+
+	mu      sync.Mutex
+	unacked bool // a voucher was sent that no receipt has answered
+	final   bool // the receipt that ends the session has come
+	paidFor bool // the voucher of Open covers the step that waits
+}
+
+func (a *hopAccount) delivered(rows []wire.Row, blocks int) {
+	if a == nil {
+		return
+	}
+	for _, r := range rows {
+		a.Delivered(r.Line, uint64(r.N)*uint64(blocks))
+	}
+}
+
+// openAccount returns the voucher that goes with Open: it covers the step that
+// waits and, at hops that lost their KV, restoring it.
+func (s *Session) openAccount(h *hop, keep bool, groups []Group) (*inference.Voucher, error) {
+	purse := s.p.parts.Purse
+	if purse == nil {
+		return nil, nil
+	}
+	a := s.accounts[h.Peer()]
+	if a == nil || a.blocks != h.Blocks {
+		acc, err := purse.Account(AccountInfo{Session: s.id, Record: h.Offer.Record, Blocks: h.Blocks})
+		if err != nil {
+			return nil, err
+		}
+		a = &hopAccount{Account: acc, blocks: h.Blocks}
+		s.mu.Lock()
+		s.accounts[h.Peer()] = a
+		s.mu.Unlock()
+	}
+	h.account = a
+	blocks := uint64(h.Blocks.Len())
+	var voucher *inference.Voucher
+	order := func(line inference.Line, n uint64) error {
+		if n == 0 {
+			return nil
+		}
+		v, err := a.Order(line, n*blocks)
+		if v != nil {
+			voucher = v
+		}
+		return err
+	}
+	if !keep {
+		n := uint64(0)
+		for _, b := range s.branches {
+			n += uint64(len(b.rows))
+		}
+		if err := order(inference.LineRecovery, n); err != nil {
+			return nil, err
+		}
+	}
+	for _, g := range groups {
+		n := len(g.IDs)
+		if g.Hidden != nil {
+			n = len(g.Hidden) / s.p.parts.Ends.Hidden()
+		}
+		if err := order(g.Line, uint64(n)); err != nil {
+			return nil, err
+		}
+	}
+	a.mu.Lock()
+	a.paidFor = true
+	a.mu.Unlock()
+	return voucher, nil
+}
+
+// order announces steps to the accounts of all hops and sends the vouchers
+// that go with them. Where much is ordered at once it waits until the hops
+// have the vouchers, which travel on another stream than the steps.
+func (s *Session) order(ctx context.Context, steps []*planned) error {
+	var waitFor []*hopAccount
+	for i, h := range s.hops {
+		a := h.account
+		if a == nil {
+			continue
+		}
+		a.mu.Lock()
+		paid := a.paidFor
+		if len(steps) > 0 && !steps[0].fill {
+			a.paidFor = false
+		}
+		a.mu.Unlock()
+		if paid {
+			continue
+		}
+		units, voucher := uint64(0), (*inference.Voucher)(nil)
+		for _, p := range steps {
+			for _, r := range p.rows {
+				n := uint64(r.N) * uint64(h.Blocks.Len())
+				units += uint64(r.N)
+				v, err := a.Order(r.Line, n)
+				if err != nil {
+					return s.hopError(i, FailRefused, err)
+				}
+				if v != nil {
+					voucher = v
+				}
+			}
+		}
+		if voucher == nil {
+			continue
+		}
+		m := &wire.Voucher{Session: s.id, Voucher: *voucher}
+		if units > 16 {
+			a.mu.Lock()
+			a.unacked = true
+			a.mu.Unlock()
+			waitFor = append(waitFor, a)
+		}
+		if err := s.p.parts.Links.Send(h.Peer(), &wire.Frame{Message: m}); err != nil {
+			return s.hopError(i, FailDead, err)
+		}
+	}
+	if len(waitFor) == 0 {
+		return nil
+	}
+	return s.pump(ctx, func() bool {
+		for _, a := range waitFor {
+			a.mu.Lock()
+			unacked := a.unacked
+			a.mu.Unlock()
+			if unacked {
+				return false
+			}
+		}
+		return true
+	})
+}
+
+// receipt takes a receipt from a link's reader.
+func (s *Session) receipt(from inference.PeerID, r *inference.Receipt) {
+	s.mu.Lock()
+	a := s.accounts[from]
+	s.mu.Unlock()
+	if a == nil {
+		return
+	}
+	if err := a.Receipt(r); err != nil {
+		s.p.parts.Log.Warn("receipt refused", "session", s.id.String()[:8], "peer", from, "err", err)
+		return
+	}
+	a.mu.Lock()
+	a.unacked = false
+	if r.Session == s.id && r.Outcome != inference.OutcomeOpen {
+		a.final = true
+	}
+	a.mu.Unlock()
+}
+
+// settle waits, in the background, for the last receipts of a closed session,
+// then forgets it.
+func (s *Session) settle(chain []inference.PeerID) {
+	done := func() bool {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		for _, peer := range chain {
+			if a := s.accounts[peer]; a != nil {
+				a.mu.Lock()
+				final := a.final
+				a.mu.Unlock()
+				if !final {
+					return false
+				}
+			}
+		}
+		return true
+	}
+	s.p.parts.Exchange.settling.Go(func() {
+		for deadline := time.Now().Add(settleTimeout); !done() && time.Now().Before(deadline); {
+			time.Sleep(10 * time.Millisecond)
+		}
+		s.p.parts.Exchange.remove(s)
+		s.mu.Lock()
+		accounts := s.accounts
+		s.mu.Unlock()
+		for peer, a := range accounts {
+			if err := a.Close(); err != nil {
+				s.p.parts.Log.Warn("account", "peer", peer, "err", err)
+			}
+		}
+	})
+}

@@ -1,0 +1,106 @@
+package pipeline
+
+import (
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/farlabs/inference"
+	"github.com/farlabs/inference/pipeline/wire"
+)
+
+// Errors that callers decide on.
+var (
+	// ErrClosed: the session or pipeline was closed.
+	ErrClosed = errors.New("session closed")
+	// ErrContextLength: prompt and answer do not fit the model's context.
+	ErrContextLength = errors.New("context length exceeded")
+	// ErrNoProgress: nothing came back within the timeout.
+	ErrNoProgress = errors.New("no progress")
+	// ErrInvalidRequest: a field of the request makes no sense.
+	ErrInvalidRequest = errors.New("invalid request")
+	// ErrPriceCeiling: no route is as cheap as the request demands.
+	ErrPriceCeiling = errors.New("price ceiling")
+	// ErrNoRoute: some blocks are served by nobody.
+	ErrNoRoute = errors.New("no route")
+	// ErrBusy: every node that could serve has its queue or memory full.
+	ErrBusy = errors.New("network busy")
+)
+
+// BusyError is ErrBusy with a hint when to come back.
+type BusyError struct {
+	RetryAfter time.Duration
+	Err        error
+}
+
+// Error implements error.
+func (e *BusyError) Error() string { return fmt.Sprintf("%v: %v", ErrBusy, e.Err) }
+
+// Is reports that e is ErrBusy.
+func (e *BusyError) Is(target error) bool { return target == ErrBusy }
+
+// Unwrap returns the last refusal.
+func (e *BusyError) Unwrap() error { return e.Err }
+
+// FailureKind says how a hop failed.
+type FailureKind uint8
+
+// The kinds of failure.
+const (
+	FailDead    FailureKind = iota + 1 // its connection is gone
+	FailStalled                        // it does not answer, or does not get on
+	FailRefused                        // it would not take the session
+	FailBusy                           // it has no room now
+	FailFaulty                         // it answered with an internal error or nonsense
+	FailEdge                           // it cannot reach the next hop; nobody's fault
+)
+
+// String returns the kind's name in logs.
+func (k FailureKind) String() string {
+	switch k {
+	case FailDead:
+		return "dead"
+	case FailStalled:
+		return "stalled"
+	case FailRefused:
+		return "refused"
+	case FailBusy:
+		return "busy"
+	case FailFaulty:
+		return "faulty"
+	case FailEdge:
+		return "edge"
+	}
+	return fmt.Sprintf("failure %d", uint8(k))
+}
+
+// HopError is the failure of one hop of a session.
+type HopError struct {
+	Hop       int
+	Peer      inference.PeerID
+	Blocks    inference.BlockRange
+	Kind      FailureKind
+	Retryable bool // another peer, or this one later, may succeed
+	Err       error
+}
+
+// Error implements error.
+func (e *HopError) Error() string {
+	return fmt.Sprintf("hop %d blocks %s peer %s: %s: %v", e.Hop+1, e.Blocks, e.Peer.Short(), e.Kind, e.Err)
+}
+
+// Unwrap returns the cause.
+func (e *HopError) Unwrap() error { return e.Err }
+
+// kindOf maps a stage's answer to the kind of failure.
+func kindOf(c wire.Code) FailureKind {
+	switch c {
+	case wire.CodeBusy, wire.CodeDraining:
+		return FailBusy
+	case wire.CodeNextHop:
+		return FailEdge
+	case wire.CodeInternal, wire.CodeCutShort, wire.CodeStale, wire.CodeNoSession:
+		return FailFaulty
+	}
+	return FailRefused
+}

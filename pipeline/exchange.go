@@ -1,0 +1,172 @@
+package pipeline
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"sync"
+	"time"
+
+	"github.com/farlabs/inference"
+	"github.com/farlabs/inference/kernels/tensor"
+	"github.com/farlabs/inference/pipeline/wire"
+)
+
+// maxSessions bounds the sessions of one client process.
+const maxSessions = 4096
+
+// Exchange receives the frames of all sessions of a client process and hands
+// each to its session. It is the handler of the client's links; steps of edges
+// that run through the client are passed on here, without the session's caller.
+type Exchange struct {
+	pool     *tensor.Pool
+	settling sync.WaitGroup // sessions that wait for their last receipts
+
+	mu       sync.Mutex
+	links    Links
+	sessions map[inference.SessionID]*Session
+	loads    map[uint64]chan inference.Load
+}
+
+// NewExchange returns an Exchange whose payloads come from pool.
+func NewExchange(pool *tensor.Pool) *Exchange {
+	return &Exchange{pool: pool, sessions: map[inference.SessionID]*Session{}, loads: map[uint64]chan inference.Load{}}
+}
+
+// Use sets the links that relayed frames and queries leave by; call it once
+// before the first session.
+func (x *Exchange) Use(l Links) {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	x.links = l
+}
+
+// Wait returns when every closed session has been settled, or given up: within
+// a few seconds of the last Close.
+func (x *Exchange) Wait() { x.settling.Wait() }
+
+func (x *Exchange) add(s *Session) error {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	if len(x.sessions) >= maxSessions {
+		return fmt.Errorf("%d sessions are open in this process: %w", len(x.sessions), ErrBusy)
+	}
+	x.sessions[s.id] = s
+	return nil
+}
+
+func (x *Exchange) remove(s *Session) {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	delete(x.sessions, s.id)
+}
+
+func (x *Exchange) find(id inference.SessionID) *Session {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	return x.sessions[id]
+}
+
+// Reserve implements link.Handler: memory for outputs and relayed steps of
+// known sessions, within the window that the session granted.
+func (x *Exchange) Reserve(from inference.PeerID, m wire.Message, n int) (tensor.Buffer, error) {
+	s := x.find(m.Of())
+	if s == nil {
+		return tensor.Buffer{}, errors.New("no such session")
+	}
+	if !s.expects(from, m, n) {
+		return tensor.Buffer{}, errors.New("not expected from this peer")
+	}
+	return x.pool.Get(tensor.I8, 1, n), nil
+}
+
+// Frame implements link.Handler.
+func (x *Exchange) Frame(from inference.PeerID, f *wire.Frame) {
+	if m, ok := f.Message.(*wire.Load); ok {
+		x.loaded(m)
+		return
+	}
+	s := x.find(f.Message.Of())
+	if s == nil {
+		f.Release()
+		return
+	}
+	s.receive(from, f)
+}
+
+// Down implements link.Handler.
+func (x *Exchange) Down(peer inference.PeerID, err error) {
+	x.mu.Lock()
+	all := make([]*Session, 0, len(x.sessions))
+	for _, s := range x.sessions {
+		all = append(all, s)
+	}
+	x.mu.Unlock()
+	for _, s := range all {
+		s.lost(peer, err)
+	}
+}
+
+// Loads asks peers for their load and returns what came back within wait.
+func (x *Exchange) Loads(ctx context.Context, peers []inference.PeerID, wait time.Duration) map[inference.PeerID]inference.Load {
+	ctx, cancel := context.WithTimeout(ctx, wait)
+	defer cancel()
+	type answer struct {
+		peer inference.PeerID
+		load inference.Load
+	}
+	answers := make(chan answer, len(peers))
+	var wg sync.WaitGroup
+	for _, p := range peers {
+		wg.Go(func() {
+			if l, ok := x.load(ctx, p); ok {
+				answers <- answer{p, l}
+			}
+		})
+	}
+	wg.Wait()
+	close(answers)
+	loads := map[inference.PeerID]inference.Load{}
+	for a := range answers {
+		loads[a.peer] = a.load
+	}
+	return loads
+}
+
+func (x *Exchange) load(ctx context.Context, peer inference.PeerID) (inference.Load, bool) {
+	got := make(chan inference.Load, 1)
+	x.mu.Lock()
+	links := x.links
+	nonce := rand.Uint64()
+	x.loads[nonce] = got
+	x.mu.Unlock()
+	defer func() {
+		x.mu.Lock()
+		delete(x.loads, nonce)
+		x.mu.Unlock()
+	}()
+	if links.Connect(ctx, peer) != nil {
+		return inference.Load{}, false
+	}
+	if links.Send(peer, &wire.Frame{Message: &wire.LoadQuery{Nonce: nonce}}) != nil {
+		return inference.Load{}, false
+	}
+	select {
+	case l := <-got:
+		return l, true
+	case <-ctx.Done():
+		return inference.Load{}, false
+	}
+}
+
+func (x *Exchange) loaded(m *wire.Load) {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	if got := x.loads[m.Nonce]; got != nil {
+		select {
+		case got <- m.Info.Noun():
+		default:
+		}
+	}
+}

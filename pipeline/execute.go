@@ -1,0 +1,218 @@
+package pipeline
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/farlabs/inference"
+	"github.com/farlabs/inference/kernels/tensor"
+	"github.com/farlabs/inference/pipeline/wire"
+)
+
+// planned is one step before it is sent.
+type planned struct {
+	ops    []wire.BranchOp
+	rows   []wire.Row
+	inputs []input
+	fill   bool
+	emitAt uint8
+	out    func(m *wire.Output, payload []byte) error
+}
+
+// execute sends the steps of ops and groups over the current route and waits
+// for what they want.
+func (s *Session) execute(ctx context.Context, next map[uint32]*branch, ops []wire.BranchOp, groups []Group) ([]Hidden, error) {
+	d := s.p.parts.Ends.Hidden()
+	got := make([]Hidden, 0, len(groups))
+	index := map[uint32]int{}
+	var rows []wire.Row
+	var inputs []input
+	for i := range groups {
+		g := &groups[i]
+		in := next[g.Branch].rows[g.Start:]
+		rows = append(rows, wire.Row{
+			Branch: g.Branch, Start: uint32(g.Start), N: uint32(len(in)),
+			Extent: uint32(g.Start + len(in)), Want: g.Want, Line: g.Line,
+		})
+		inputs = append(inputs, in...)
+		switch g.Want {
+		case wire.WantAll:
+			got = append(got, Hidden{Branch: g.Branch, Start: g.Start, Data: make([]float32, len(in)*d)})
+		case wire.WantLast:
+			got = append(got, Hidden{Branch: g.Branch, Start: g.Start + len(in) - 1, Data: make([]float32, d)})
+		default:
+			continue
+		}
+		index[g.Branch] = len(got) - 1
+	}
+	out := func(m *wire.Output, payload []byte) error {
+		for _, r := range m.Rows {
+			i, ok := index[r.Branch]
+			n := int(r.N) * d * s.opts.Wire.Bytes()
+			if !ok || int(r.Start) < got[i].Start || len(payload) < n {
+				return fmt.Errorf("output %d has rows that were not wanted: %w", m.Seq, wire.ErrMalformed)
+			}
+			at := (int(r.Start) - got[i].Start) * d
+			if at+int(r.N)*d > len(got[i].Data) {
+				return fmt.Errorf("output %d has rows that were not wanted: %w", m.Seq, wire.ErrMalformed)
+			}
+			wire.GetRows(got[i].Data[at:at+int(r.N)*d], payload[:n], s.opts.Wire)
+			payload = payload[n:]
+		}
+		if len(payload) > 0 {
+			return fmt.Errorf("output %d: %d bytes too many: %w", m.Seq, len(payload), wire.ErrMalformed)
+		}
+		return nil
+	}
+	steps := s.cut(ops, rows, inputs)
+	for _, p := range steps {
+		p.out = out
+	}
+	return got, s.run(ctx, steps)
+}
+
+// cut makes steps of at most the session's chunk out of rows. What is wanted
+// of a group's last position is wanted of its last piece only.
+func (s *Session) cut(ops []wire.BranchOp, rows []wire.Row, inputs []input) []*planned {
+	var steps []*planned
+	cur := &planned{ops: ops}
+	room := s.opts.Chunk
+	flush := func() {
+		steps = append(steps, cur)
+		cur, room = &planned{}, s.opts.Chunk
+	}
+	for _, r := range rows {
+		for r.N > 0 {
+			if room == 0 || len(cur.rows) == wire.MaxRows {
+				flush()
+			}
+			piece := r
+			piece.N = min(r.N, uint32(room))
+			if piece.N < r.N && r.Want == wire.WantLast {
+				piece.Want = wire.WantNone
+			}
+			piece.Extent = piece.Start + piece.N
+			cur.rows = append(cur.rows, piece)
+			cur.inputs = append(cur.inputs, inputs[:piece.N]...)
+			inputs = inputs[piece.N:]
+			room -= int(piece.N)
+			r.Start += piece.N
+			r.N -= piece.N
+		}
+	}
+	if len(cur.rows) > 0 || len(cur.ops) > 0 {
+		flush()
+	}
+	return steps
+}
+
+// run sends steps as the window allows and waits until every output is there.
+func (s *Session) run(ctx context.Context, steps []*planned) error {
+	if err := s.order(ctx, steps); err != nil {
+		return err
+	}
+	for _, p := range steps {
+		frame, err := s.encode(p)
+		if err != nil {
+			return err
+		}
+		n := int64(len(frame.Payload.Data))
+		if err := s.pump(ctx, func() bool { return s.window >= n }); err != nil {
+			frame.Release()
+			return err
+		}
+		s.window -= n
+		s.seq++
+		frame.Message.(*wire.Step).Seq = s.seq
+		units := uint64(len(p.inputs))
+		s.waiting[s.seq] = &pending{rows: p.rows, units: units, sent: time.Now(), out: p.out}
+		if err := s.p.parts.Links.Send(s.hops[0].Peer(), frame); err != nil {
+			return s.hopError(0, FailDead, err)
+		}
+	}
+	return s.pump(ctx, func() bool { return len(s.waiting) == 0 })
+}
+
+// encode makes the frame of a step; Seq is filled in when it is sent.
+func (s *Session) encode(p *planned) (*wire.Frame, error) {
+	ends, d, n := s.p.parts.Ends, s.p.parts.Ends.Hidden(), len(p.inputs)
+	m := &wire.Step{
+		Session: s.id, Epoch: s.epoch, Cap: s.hops[0].in, EmitAt: p.emitAt, Fill: p.fill,
+		Ops: p.ops, Rows: p.rows, Payload: wire.PayloadHidden,
+	}
+	if n == 0 {
+		m.Payload = wire.PayloadNone
+		return &wire.Frame{Message: m}, nil
+	}
+	pool := s.p.parts.Exchange.pool
+	hidden := pool.Get(tensor.F32, n, d)
+	defer hidden.Release()
+	for i := 0; i < n; {
+		j := i
+		var ids []inference.TokenID
+		for j < n && p.inputs[j].hidden == nil {
+			ids = append(ids, p.inputs[j].id)
+			j++
+		}
+		if j > i {
+			if err := ends.Embed(s.p.parts.Queue, hidden.Slice(i, j), ids, s.opts.Wire); err != nil {
+				return nil, fmt.Errorf("embed: %w", err)
+			}
+			i = j
+			continue
+		}
+		copy(hidden.Row(i), p.inputs[i].hidden)
+		i++
+	}
+	if err := s.p.parts.Queue.Wait(); err != nil {
+		return nil, fmt.Errorf("embed: %w", err)
+	}
+	payload := pool.Get(tensor.I8, 1, n*d*s.opts.Wire.Bytes())
+	wire.PutRows(payload.Data, hidden.F32(), s.opts.Wire)
+	return &wire.Frame{Message: m, Payload: payload}, nil
+}
+
+// output takes an Output from the last hop.
+func (s *Session) output(m *wire.Output, f *wire.Frame) error {
+	last := len(s.hops) - 1
+	if m.Epoch != s.epoch {
+		return nil
+	}
+	p := s.waiting[m.Seq]
+	if p == nil {
+		return nil // a duplicate
+	}
+	if n := len(f.Payload.Data); n > 0 {
+		credit := &wire.Credit{Session: s.id, Epoch: s.epoch, Hop: uint8(len(s.hops)), Bytes: uint64(n)}
+		_ = s.p.parts.Links.Send(s.hops[last].Peer(), &wire.Frame{Message: credit})
+	}
+	if p.out != nil {
+		if err := p.out(m, f.Payload.Data); err != nil {
+			return s.hopError(last, FailFaulty, err)
+		}
+	} else if len(f.Payload.Data) > 0 {
+		return s.hopError(last, FailFaulty, fmt.Errorf("output %d of a step that wanted none: %w", m.Seq, wire.ErrMalformed))
+	}
+	delete(s.waiting, m.Seq)
+	s.progress = time.Now()
+	s.failures = nil
+	s.observe(m.Times, p)
+	return nil
+}
+
+// observe tells the ratings what each hop needed for a step.
+func (s *Session) observe(times []wire.HopTime, p *pending) {
+	if len(times) != len(s.hops) || len(p.rows) == 0 {
+		return
+	}
+	s.timings = slices.Clone(times)
+	line := p.rows[0].Line
+	for i, h := range s.hops {
+		d := time.Duration(times[i].Wait+times[i].Compute) * time.Microsecond
+		units := p.units * uint64(h.Blocks.Len())
+		s.p.parts.Scores.Served(h.Peer(), line, units, d)
+		h.account.delivered(p.rows, h.Blocks.Len())
+	}
+}

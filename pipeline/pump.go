@@ -1,0 +1,225 @@
+package pipeline
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"time"
+
+	"github.com/farlabs/inference"
+	"github.com/farlabs/inference/pipeline/wire"
+)
+
+// How the client finds out that a hop no longer gets on. A hop that computes
+// is not disturbed: its links answer a probe while the forward pass runs.
+const (
+	quiet      = 700 * time.Millisecond  // nothing heard: ask every hop
+	answer     = 1200 * time.Millisecond // no answer to that: the hop is stalled
+	edgeQuiet  = 2 * time.Second         // a step sent on that the next hop has not received
+	pumpTick   = 100 * time.Millisecond
+	minCompute = 10 * time.Second // a forward pass may take this and 10× what was expected
+)
+
+// pump handles events until done, ctx ends, a hop fails or nothing gets on for
+// the session's timeout.
+func (s *Session) pump(ctx context.Context, done func() bool) error {
+	heard := time.Now()
+	for first := true; ; first = false {
+		// What has arrived is taken first, so that the loss of a peer between
+		// two steps is known before the next one is sent.
+		wait := pumpTick
+		if first || done() {
+			wait = 0
+		}
+		ev, ok, err := s.box.take(ctx, wait)
+		if err != nil {
+			return err
+		}
+		if ok {
+			if s.hopOf(ev.from) >= 0 {
+				heard = time.Now()
+			}
+			if err := s.handle(ev); err != nil {
+				return err
+			}
+			continue
+		}
+		if done() {
+			return nil
+		}
+		now := time.Now()
+		if now.Sub(s.progress) > s.opts.Timeout {
+			return s.blame(now)
+		}
+		if now.Sub(heard) > quiet {
+			if err := s.question(now); err != nil {
+				return err
+			}
+		}
+	}
+}
+
+func (s *Session) handle(ev event) error {
+	i := s.hopOf(ev.from)
+	if ev.frame == nil {
+		if i < 0 {
+			return nil
+		}
+		return s.hopError(i, FailDead, ev.err)
+	}
+	defer ev.frame.Release()
+	if i < 0 {
+		return nil
+	}
+	h := s.hops[i]
+	h.news = time.Now()
+	switch m := ev.frame.Message.(type) {
+	case *wire.Opened:
+		if m.Epoch == s.epoch && int(m.Hop) == i {
+			s.opened(h, m)
+		}
+	case *wire.Output:
+		if i == len(s.hops)-1 {
+			return s.output(m, ev.frame)
+		}
+	case *wire.Progress:
+		s.progressed(h, i, m)
+	case *wire.Credit:
+		if m.Epoch == s.epoch && m.Hop == 0 && i == 0 && m.Bytes <= uint64(s.windowBytes()) {
+			s.window = min(s.window+int64(m.Bytes), s.windowBytes())
+		}
+	case *wire.Fail:
+		return s.failed(i, m)
+	}
+	return nil
+}
+
+func (s *Session) progressed(h *hop, i int, m *wire.Progress) {
+	if m.Nonce != 0 && m.Nonce == h.asked {
+		h.asked = 0
+	}
+	if m.Epoch != s.epoch || int(m.Hop) != i {
+		return
+	}
+	if m.Started > m.Sent && m.Started != h.computing {
+		h.computing, h.since = m.Started, time.Now()
+	}
+	h.progress = *m
+}
+
+func (s *Session) failed(i int, m *wire.Fail) error {
+	if m.Epoch != s.epoch {
+		return nil
+	}
+	kind := kindOf(m.Code)
+	err := s.hopError(i, kind, m)
+	err.Retryable = m.Code.Retryable()
+	if kind == FailEdge {
+		e := edge{s.hops[i].Peer(), ""}
+		if i+1 < len(s.hops) {
+			e.to = s.hops[i+1].Peer()
+		}
+		if s.relay[e] {
+			return s.hopError(min(i+1, len(s.hops)-1), FailStalled, m)
+		}
+		s.relay[e] = true
+	}
+	if kind == FailBusy && m.RetryAfter > 0 {
+		s.avoid[s.hops[i].Peer()] = time.Now().Add(time.Duration(m.RetryAfter) * time.Millisecond)
+	}
+	return err
+}
+
+// question probes hops that have not been heard of, and blames one that does
+// not answer, cannot be reached, or takes far too long.
+func (s *Session) question(now time.Time) error {
+	for i, h := range s.hops {
+		if h.asked != 0 && now.Sub(h.news) > answer {
+			return s.hopError(i, FailStalled, fmt.Errorf("no answer for %s", now.Sub(h.news).Round(time.Millisecond)))
+		}
+		if h.asked == 0 && now.Sub(h.news) > quiet {
+			h.asked, h.news = rand.Uint64()|1, now
+			probe := &wire.Frame{Message: &wire.Probe{Session: s.id, Nonce: h.asked}}
+			if err := s.p.parts.Links.Send(h.Peer(), probe); err != nil {
+				return s.hopError(i, FailDead, err)
+			}
+		}
+	}
+	for i, h := range s.hops {
+		p := h.progress
+		if p.Started > p.Sent && h.computing == p.Started && now.Sub(h.since) > s.patience(h) {
+			return s.hopError(i, FailStalled, fmt.Errorf("step %d takes longer than %s", p.Started, s.patience(h)))
+		}
+		if err := s.edgeStuck(i, now); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// edgeStuck reports a step that the hop before (or the client) sent and hop i
+// has not received for edgeQuiet: first the edge is blamed, then the hop.
+func (s *Session) edgeStuck(i int, now time.Time) error {
+	h, sent := s.hops[i], s.seq
+	if i > 0 {
+		sent = s.hops[i-1].progress.Sent
+	}
+	if !h.opened || h.progress.Received >= sent {
+		h.behind = time.Time{}
+		return nil
+	}
+	if h.behind.IsZero() {
+		h.behind = now
+	}
+	if now.Sub(h.behind) < edgeQuiet {
+		return nil
+	}
+	err := fmt.Errorf("step %d was sent to it and has not arrived", sent)
+	if i > 0 && s.hops[i-1].direct {
+		s.relay[edge{s.hops[i-1].Peer(), h.Peer()}] = true
+		return s.hopError(i-1, FailEdge, err)
+	}
+	return s.hopError(i, FailStalled, err)
+}
+
+// patience is how long one forward pass of a hop may take.
+func (s *Session) patience(h *hop) time.Duration {
+	ms := h.Offer.Effective().Prefill
+	if ms <= 0 {
+		ms = 1
+	}
+	return minCompute + time.Duration(10*ms*float64(s.opts.Chunk*h.Blocks.Len())*1e6)
+}
+
+// blame names the hop at which a session that no longer gets on stands.
+func (s *Session) blame(now time.Time) error {
+	if len(s.hops) == 0 {
+		return fmt.Errorf("%w for %s", ErrNoProgress, s.opts.Timeout)
+	}
+	at := 0
+	for i, h := range s.hops {
+		if h.progress.Sent >= s.seq && s.seq > 0 {
+			at = min(i+1, len(s.hops)-1)
+		}
+	}
+	err := s.hopError(at, FailStalled, fmt.Errorf("%w for %s", ErrNoProgress, now.Sub(s.progress).Round(time.Second)))
+	err.Retryable = false
+	return err
+}
+
+func (s *Session) hopOf(peer inference.PeerID) int {
+	for i, h := range s.hops {
+		if h.Peer() == peer {
+			return i
+		}
+	}
+	return -1
+}
+
+func (s *Session) hopError(i int, kind FailureKind, err error) *HopError {
+	if err == nil {
+		err = errors.New("connection lost")
+	}
+	return &HopError{Hop: i, Peer: s.hops[i].Peer(), Blocks: s.hops[i].Blocks, Kind: kind, Retryable: true, Err: err}
+}

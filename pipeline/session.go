@@ -1,0 +1,379 @@
+package pipeline
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/farlabs/inference"
+	"github.com/farlabs/inference/kernels/tensor"
+	"github.com/farlabs/inference/pipeline/route"
+	"github.com/farlabs/inference/pipeline/wire"
+)
+
+// SessionOptions are the limits and choices of a session.
+type SessionOptions struct {
+	// MaxLength is the most positions of one branch; 0: the model's context.
+	MaxLength int
+	// MaxBranches is the most branches alive at once; 0: 8.
+	MaxBranches int
+	// Wire is the dtype of the residual stream; 0: bf16.
+	Wire inference.WireDType
+	// Class demands a numerics class; "": the one of the first route, kept for
+	// the session's life.
+	Class inference.NumericsClass
+	// Chunk is the most positions of one step; 0: 512.
+	Chunk int
+	// Timeout ends a call that makes no progress for so long; 0: 30 s.
+	Timeout time.Duration
+	// Lifetime is when the peers may forget the session; 0: 1 h.
+	Lifetime time.Duration
+	// Ceiling bounds the price of a decoded token over all hops; zero: none.
+	Ceiling inference.Wei
+	// ExpectPrompt and ExpectTokens weigh prefill and decode when a route is
+	// planned; 0: 128 each.
+	ExpectPrompt, ExpectTokens int
+	// Relay makes every edge run through the client.
+	Relay bool
+}
+
+func (o SessionOptions) withDefaults(context int) SessionOptions {
+	set := func(v *int, d int) {
+		if *v == 0 {
+			*v = d
+		}
+	}
+	set(&o.MaxLength, context)
+	set(&o.MaxBranches, 8)
+	set(&o.Chunk, 512)
+	set(&o.ExpectPrompt, 128)
+	set(&o.ExpectTokens, 128)
+	if o.Wire == 0 {
+		o.Wire = inference.WireBF16
+	}
+	if o.Timeout == 0 {
+		o.Timeout = 30 * time.Second
+	}
+	if o.Lifetime == 0 {
+		o.Lifetime = time.Hour
+	}
+	return o
+}
+
+// Session is one conversation with a chain of peers. Its methods are for one
+// goroutine at a time; Close may be called from any.
+type Session struct {
+	p    *DistributedPipeline
+	id   inference.SessionID
+	opts SessionOptions
+	box  *mailbox
+
+	// Read by the links' readers, written by the caller: under mu.
+	mu     sync.Mutex
+	chain  []inference.PeerID // of the current epoch
+	closed bool
+
+	// Owned by the caller.
+	epoch    inference.Epoch
+	class    inference.NumericsClass
+	hops     []*hop
+	broken   *HopError // the route has to be mended before the next step
+	seq      uint64    // last step sent in this epoch
+	window   int64     // bytes that hop 1 can still take
+	waiting  map[uint64]*pending
+	branches map[uint32]*branch
+	avoid    map[inference.PeerID]time.Time
+	relay    map[edge]bool
+	progress time.Time // when the session last got on
+	failures []error   // since then, for the final error
+	salt     uint64
+	timings  []wire.HopTime // of the last output
+	reroutes int
+
+	accounts  map[inference.PeerID]*hopAccount
+	stop      context.CancelCauseFunc
+	live      context.Context
+	closeOnce sync.Once
+}
+
+// edge is a pair of peers of which the first sends steps to the second.
+type edge struct{ from, to inference.PeerID }
+
+// hop is one peer of the current route.
+type hop struct {
+	route.Hop
+	in        wire.Capability
+	opened    bool
+	direct    bool // its edge to the next hop is up
+	held      []wire.BranchLength
+	progress  wire.Progress
+	news      time.Time // when it was last heard of
+	computing uint64    // seq whose forward pass it began …
+	since     time.Time // … and when that was first known
+	asked     uint64    // nonce of a probe that it has not answered
+	behind    time.Time // since when a step sent to it has not arrived
+	account   *hopAccount
+}
+
+// pending is a step whose output has not come.
+type pending struct {
+	rows  []wire.Row
+	units uint64 // positions
+	sent  time.Time
+	out   func(m *wire.Output, payload []byte) error
+}
+
+// Open starts a session. No peer hears of it before the first step.
+func (p *DistributedPipeline) Open(_ context.Context, o SessionOptions) (*Session, error) {
+	if o == (SessionOptions{}) {
+		o = p.parts.Defaults
+	}
+	o = o.withDefaults(p.parts.Context)
+	if o.MaxLength > p.parts.Context {
+		return nil, fmt.Errorf("max length %d above the model's context of %d: %w", o.MaxLength, p.parts.Context, ErrContextLength)
+	}
+	if o.Wire.Bytes() == 0 || o.Wire == inference.WireInt8 {
+		return nil, fmt.Errorf("wire dtype %s: want f32 or bf16: %w", o.Wire, ErrInvalidRequest)
+	}
+	if o.Chunk < 1 || o.Chunk > wire.MaxStepRows || o.MaxBranches < 1 || o.MaxBranches > wire.MaxBranches {
+		return nil, fmt.Errorf("chunk %d, branches %d: want 1 to %d and 1 to %d: %w", o.Chunk, o.MaxBranches, wire.MaxStepRows, wire.MaxBranches, ErrInvalidRequest)
+	}
+	s := &Session{
+		p: p, opts: o, box: newMailbox(), class: o.Class,
+		waiting: map[uint64]*pending{}, branches: map[uint32]*branch{0: {}},
+		avoid: map[inference.PeerID]time.Time{}, relay: map[edge]bool{},
+		accounts: map[inference.PeerID]*hopAccount{}, progress: time.Now(),
+	}
+	if _, err := rand.Read(s.id[:]); err != nil {
+		return nil, err
+	}
+	for _, b := range s.id[:8] {
+		s.salt = s.salt<<8 | uint64(b)
+	}
+	s.live, s.stop = context.WithCancelCause(context.Background())
+	if err := p.parts.Exchange.add(s); err != nil {
+		return nil, err
+	}
+	return s, nil
+}
+
+// ID returns the session's id.
+func (s *Session) ID() inference.SessionID { return s.id }
+
+// Epoch returns the number of routes that the session has had.
+func (s *Session) Epoch() inference.Epoch { return s.epoch }
+
+// Length returns the positions of a branch, 0 for one that does not exist.
+func (s *Session) Length(branch uint32) int {
+	if b := s.branches[branch]; b != nil {
+		return len(b.rows)
+	}
+	return 0
+}
+
+// Truncate forgets the positions of a branch from n on; the next step that
+// writes to it makes the peers forget them too.
+func (s *Session) Truncate(branch uint32, n int) error {
+	b := s.branches[branch]
+	if b == nil || n < 0 || n > len(b.rows) {
+		return fmt.Errorf("truncate branch %d to %d: %w", branch, n, ErrInvalidRequest)
+	}
+	b.rows = b.rows[:n]
+	return nil
+}
+
+// Close ends the session: the peers free its memory and state what they are
+// owed. It does not wait for them.
+func (s *Session) Close() error { return s.end(inference.OutcomeOK) }
+
+func (s *Session) end(outcome inference.Outcome) error {
+	s.closeOnce.Do(func() {
+		s.stop(ErrClosed)
+		s.mu.Lock()
+		chain := s.chain
+		s.closed = true
+		s.mu.Unlock()
+		for _, peer := range chain {
+			_ = s.p.parts.Links.Send(peer, &wire.Frame{Message: &wire.Close{Session: s.id, Outcome: outcome}})
+		}
+		s.box.close()
+		s.settle(chain)
+	})
+	return nil
+}
+
+// expects reports whether a peer may send a payload of n bytes for m now.
+func (s *Session) expects(from inference.PeerID, m wire.Message, n int) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	last := len(s.chain) - 1
+	switch m := m.(type) {
+	case *wire.Output:
+		return last >= 0 && s.chain[last] == from && int64(n) <= s.windowBytes()
+	case *wire.Step:
+		return m.Hop > 0 && int(m.Hop) <= last && s.chain[m.Hop-1] == from && int64(n) <= s.windowBytes()
+	}
+	return false
+}
+
+// windowBytes is the window that the session asks for on every edge: two full
+// steps, at least 4 MiB.
+func (s *Session) windowBytes() int64 {
+	return max(4<<20, 2*int64(s.opts.Chunk)*int64(s.p.parts.Ends.Hidden())*int64(s.opts.Wire.Bytes()))
+}
+
+// receive takes a frame from a link's reader; it must not block.
+func (s *Session) receive(from inference.PeerID, f *wire.Frame) {
+	switch m := f.Message.(type) {
+	case *wire.Step:
+		s.pass(from, m.Hop, int(m.Hop), f)
+		return
+	case *wire.Credit:
+		if m.Hop > 0 {
+			s.pass(from, m.Hop, int(m.Hop)-1, f)
+			return
+		}
+	case *wire.Receipt:
+		s.receipt(from, &m.Receipt)
+	case *wire.Progress:
+		if e := s.p.parts.Events.Progress; e != nil {
+			e(s.id, *m)
+		}
+	}
+	if !s.box.put(event{from: from, frame: f}) {
+		f.Release()
+	}
+}
+
+// pass sends a frame of an edge that runs through the client on: a step to hop
+// to, which is the one it names, or a credit back to the hop before that.
+func (s *Session) pass(from inference.PeerID, named uint8, to int, f *wire.Frame) {
+	s.mu.Lock()
+	chain := s.chain
+	s.mu.Unlock()
+	sender := int(named) - 1
+	if to != int(named) {
+		sender = int(named)
+	}
+	if sender < 0 || sender >= len(chain) || chain[sender] != from || to >= len(chain) {
+		f.Release()
+		return
+	}
+	if err := s.p.parts.Links.Send(chain[to], f); err != nil {
+		s.lost(chain[to], err)
+	}
+}
+
+// lost tells the session that a peer is gone.
+func (s *Session) lost(peer inference.PeerID, err error) {
+	s.box.put(event{from: peer, err: err})
+}
+
+// Step computes rows: first ops, then groups, all in one pass over the chain
+// unless they are more than the session's chunk. It returns the hidden states
+// of the rows that were wanted, in order. When a peer is lost the step is done
+// again on another route; only the first error that no route can mend comes back.
+func (s *Session) Step(ctx context.Context, ops []wire.BranchOp, groups []Group) ([]Hidden, error) {
+	ctx, cancel := s.joined(ctx)
+	defer cancel()
+	next, err := s.apply(ops, groups)
+	if err != nil {
+		return nil, fmt.Errorf("step: %w", err)
+	}
+	s.progress = time.Now()
+	s.failures = nil
+	for {
+		err := s.mend(ctx, ops, groups)
+		var got []Hidden
+		if err == nil {
+			got, err = s.execute(ctx, next, ops, groups)
+		}
+		if err == nil {
+			s.branches = next
+			return got, nil
+		}
+		if err := s.fault(ctx, err, len(ops) > 0); err != nil {
+			return nil, fmt.Errorf("session %s: %w", s.id.String()[:8], err)
+		}
+	}
+}
+
+// joined returns a context that ends with ctx or with the session.
+func (s *Session) joined(ctx context.Context) (context.Context, context.CancelFunc) {
+	ctx, cancel := context.WithCancelCause(ctx)
+	stop := context.AfterFunc(s.live, func() { cancel(context.Cause(s.live)) })
+	return ctx, func() { stop(); cancel(nil) }
+}
+
+// Logits runs the head over hidden states: one row of V logits for each row.
+func (s *Session) Logits(h Hidden) ([][]float32, error) {
+	ends := s.p.parts.Ends
+	n := len(h.Data) / ends.Hidden()
+	out := make([]float32, n*ends.Vocab())
+	if err := ends.Head(s.p.parts.Queue, tensor.Of(out, n, ends.Vocab()), tensor.Of(h.Data, n, ends.Hidden())); err != nil {
+		return nil, fmt.Errorf("head: %w", err)
+	}
+	if err := s.p.parts.Queue.Wait(); err != nil {
+		return nil, fmt.Errorf("head: %w", err)
+	}
+	rows := make([][]float32, n)
+	for i := range rows {
+		rows[i] = out[i*ends.Vocab() : (i+1)*ends.Vocab()]
+	}
+	return rows, nil
+}
+
+// fault decides what an error of a step means: nil when the route is to be
+// mended and the step tried again, else the error to return.
+func (s *Session) fault(ctx context.Context, err error, ops bool) error {
+	if ctx.Err() != nil {
+		return context.Cause(ctx)
+	}
+	var he *HopError
+	if !errors.As(err, &he) {
+		return err
+	}
+	s.failures = append(s.failures, he)
+	s.broken = he
+	if ops {
+		// Some hops may have applied the operations of the step that was cut
+		// off: none of them keeps its branches.
+		for _, h := range s.hops {
+			h.held = nil
+		}
+		s.hops = nil
+	}
+	s.p.parts.Log.Info("hop lost", "session", s.id.String()[:8], "epoch", s.epoch, "hop", he.Hop, "peer", he.Peer, "blocks", he.Blocks.String(), "kind", he.Kind.String(), "err", he.Err)
+	s.p.parts.Scores.Failed(he.Peer, he.Kind)
+	now := time.Now()
+	switch he.Kind {
+	case FailDead, FailStalled:
+		s.p.parts.Directory.Suspect(he.Peer)
+		s.avoid[he.Peer] = now.Add(10 * time.Second)
+	case FailBusy:
+		s.avoid[he.Peer] = now.Add(time.Second)
+	case FailRefused, FailFaulty:
+		s.avoid[he.Peer] = now.Add(30 * time.Second)
+	}
+	if !he.Retryable {
+		return he
+	}
+	if now.Sub(s.progress) > s.opts.Timeout {
+		return s.noProgress(he)
+	}
+	return nil
+}
+
+func (s *Session) noProgress(last error) error {
+	if errors.Is(last, ErrBusy) {
+		return last
+	}
+	var he *HopError
+	if errors.As(last, &he) && he.Kind == FailBusy {
+		return &BusyError{RetryAfter: 2 * time.Second, Err: last}
+	}
+	return fmt.Errorf("%w for %s: %w", ErrNoProgress, s.opts.Timeout, last)
+}

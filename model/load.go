@@ -43,7 +43,7 @@ func (l *loader) data(want arch.Tensor) (weights.Tensor, []byte, error) {
 	}
 	raw, err := l.from.Data(want.Name)
 	if err != nil {
-		return t, nil, fmt.Errorf("%s: tensor %s: %w", l.from.Path(), want.Name, err)
+		return t, nil, err // names both
 	}
 	l.bytes += int64(len(raw))
 	return t, raw, nil

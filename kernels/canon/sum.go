@@ -38,24 +38,20 @@ func Dot(a, b []float32) float32 {
 	return Tree(&s)
 }
 
-// dotRows adds to the lanes of s. Eight sums at a time stay in registers,
-// which sixteen would not.
+// dotRows adds to the lanes of s, four at a time: as many sums and products as
+// the registers of amd64 hold.
 func dotRows(s *[Lanes]float32, a, b [][Lanes]float32) {
 	b = b[:len(a)]
-	for h := 0; h < Lanes; h += 8 {
-		s0, s1, s2, s3, s4, s5, s6, s7 := s[h], s[h+1], s[h+2], s[h+3], s[h+4], s[h+5], s[h+6], s[h+7]
+	for h := 0; h < Lanes; h += 4 {
+		s0, s1, s2, s3 := s[h], s[h+1], s[h+2], s[h+3]
 		for i := range a {
-			x, y := (*[8]float32)(a[i][h:]), (*[8]float32)(b[i][h:])
+			x, y := (*[4]float32)(a[i][h:]), (*[4]float32)(b[i][h:])
 			s0 += float32(x[0] * y[0])
 			s1 += float32(x[1] * y[1])
 			s2 += float32(x[2] * y[2])
 			s3 += float32(x[3] * y[3])
-			s4 += float32(x[4] * y[4])
-			s5 += float32(x[5] * y[5])
-			s6 += float32(x[6] * y[6])
-			s7 += float32(x[7] * y[7])
 		}
-		s[h], s[h+1], s[h+2], s[h+3], s[h+4], s[h+5], s[h+6], s[h+7] = s0, s1, s2, s3, s4, s5, s6, s7
+		s[h], s[h+1], s[h+2], s[h+3] = s0, s1, s2, s3
 	}
 }
 

@@ -12,7 +12,8 @@ type Weights struct {
 	dtype    tensor.DType
 	out, in  int
 	rowBytes int
-	raw      []byte // out rows of rowBytes, borrowed
+	raw      []byte  // out rows of rowBytes, borrowed
+	format   *format // nil for plain dtypes
 }
 
 // Pack makes weights of a row-major matrix [out, in] of dtype, as it lies in a
@@ -29,7 +30,7 @@ func Pack(dtype tensor.DType, out, in int, raw []byte) (*Weights, error) {
 	if n := dtype.BlockElems(); in%n != 0 {
 		return nil, fmt.Errorf("matmul: rows of %d elements are no whole number of %s blocks of %d", in, dtype, n)
 	}
-	w := &Weights{dtype: dtype, out: out, in: in, rowBytes: dtype.RowBytes(in), raw: raw}
+	w := &Weights{dtype: dtype, out: out, in: in, rowBytes: dtype.RowBytes(in), raw: raw, format: formats[dtype]}
 	if int64(len(raw)) != int64(out)*int64(w.rowBytes) {
 		return nil, fmt.Errorf("matmul: %s weights of shape [%d,%d] take %d bytes, not %d", dtype, out, in, int64(out)*int64(w.rowBytes), len(raw))
 	}

@@ -1,0 +1,51 @@
+package kerneltest
+
+import (
+	"os"
+	"slices"
+	"strings"
+	"testing"
+)
+
+// Implementation is one way to compute ops.
+type Implementation struct {
+	Name    string
+	Ops     []string      // "matmul", … ; nil: all
+	Missing func() string // why this machine cannot run it; "" if it can
+	Use     func() (restore func())
+}
+
+// registry lists the implementations; assembly and devices join here.
+var registry = []Implementation{
+	{Name: "generic", Missing: func() string { return "" }, Use: func() func() { return func() {} }},
+}
+
+// All runs f as a subtest on each implementation of op. Hardware that is
+// missing skips, unless FARLABS_EXPECT, a list with commas, promised its name.
+// FARLABS_KERNELS, a name, limits the run to one implementation.
+func All(t *testing.T, op string, f func(t *testing.T, impl string)) {
+	t.Helper()
+	run(t, registry, os.Getenv("FARLABS_KERNELS"), os.Getenv("FARLABS_EXPECT"), op, f)
+}
+
+func run(t *testing.T, registry []Implementation, only, expect, op string, f func(t *testing.T, impl string)) {
+	t.Helper()
+	if only != "" && !slices.ContainsFunc(registry, func(i Implementation) bool { return i.Name == only }) {
+		t.Fatalf("FARLABS_KERNELS=%s: no such implementation", only)
+	}
+	for _, i := range registry {
+		if only != "" && only != i.Name || i.Ops != nil && !slices.Contains(i.Ops, op) {
+			continue
+		}
+		t.Run(i.Name, func(t *testing.T) {
+			if why := i.Missing(); why != "" {
+				if slices.Contains(strings.Split(expect, ","), i.Name) {
+					t.Fatalf("expected here, but %s", why)
+				}
+				t.Skip(why)
+			}
+			defer i.Use()()
+			f(t, i.Name)
+		})
+	}
+}

@@ -4,7 +4,7 @@ import (
 	"math"
 	"slices"
 
-	inference "github.com/farlabs/inference"
+	"github.com/farlabs/inference"
 )
 
 // draw applies top-k, top-p and min-p at the temperature and draws with u in

@@ -4,7 +4,7 @@ import (
 	"math"
 	"slices"
 
-	inference "github.com/farlabs/inference"
+	"github.com/farlabs/inference"
 )
 
 // LogProb is the natural logarithm of a token's probability under the

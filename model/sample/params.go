@@ -5,7 +5,7 @@ import (
 	"fmt"
 	"math"
 
-	inference "github.com/farlabs/inference"
+	"github.com/farlabs/inference"
 )
 
 // Params says how to sample. The zero value is greedy. A field at its zero

@@ -36,7 +36,7 @@ import (
 	"math"
 	"sync"
 
-	inference "github.com/farlabs/inference"
+	"github.com/farlabs/inference"
 )
 
 // None is the id of a [Choice] when nothing could be chosen.

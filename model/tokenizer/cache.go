@@ -5,7 +5,7 @@ import (
 	"strings"
 	"sync/atomic"
 
-	inference "github.com/farlabs/inference"
+	"github.com/farlabs/inference"
 )
 
 // The cache remembers the ids of words. A word has one slot, and the newest

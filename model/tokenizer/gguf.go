@@ -7,7 +7,7 @@ import (
 	"strconv"
 	"strings"
 
-	inference "github.com/farlabs/inference"
+	"github.com/farlabs/inference"
 )
 
 // Vocab reads the metadata of a GGUF file; the second result is false where a

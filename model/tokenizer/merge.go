@@ -3,7 +3,7 @@ package tokenizer
 import (
 	"sync"
 
-	inference "github.com/farlabs/inference"
+	"github.com/farlabs/inference"
 )
 
 // pair is two neighbouring tokens.

@@ -3,7 +3,7 @@ package tokenizer
 import (
 	"sort"
 
-	inference "github.com/farlabs/inference"
+	"github.com/farlabs/inference"
 )
 
 // specials finds the tokens that are matched in raw text before anything else.

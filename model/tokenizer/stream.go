@@ -3,7 +3,7 @@ package tokenizer
 import (
 	"unicode/utf8"
 
-	inference "github.com/farlabs/inference"
+	"github.com/farlabs/inference"
 )
 
 // Bytes returns the raw bytes of one token: a part of a character, for a

@@ -26,7 +26,7 @@ package tokenizer
 import (
 	"strings"
 
-	inference "github.com/farlabs/inference"
+	"github.com/farlabs/inference"
 )
 
 // Tokenizer encodes and decodes one vocabulary.

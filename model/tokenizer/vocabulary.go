@@ -3,7 +3,7 @@ package tokenizer
 import (
 	"fmt"
 
-	inference "github.com/farlabs/inference"
+	"github.com/farlabs/inference"
 )
 
 // kind is the type of a token; the values are those of GGUF.

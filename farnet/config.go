@@ -1,0 +1,227 @@
+package farnet
+
+import (
+	"crypto/ed25519"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/netip"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/farlabs/inference"
+	"github.com/libp2p/go-libp2p/core/peer"
+	ma "github.com/multiformats/go-multiaddr"
+)
+
+// DefaultPort is the TCP and UDP port on which a node listens unless told
+// otherwise. IANA's registry has no service on it.
+const DefaultPort = 4744
+
+// Switch is a setting that decides for itself unless it is told.
+type Switch uint8
+
+// The positions of a Switch.
+const (
+	Auto Switch = iota
+	On
+	Off
+)
+
+// Config says how a node takes part in the network. The zero value of a field
+// means its default, except where the comment says otherwise.
+type Config struct {
+	// IdentityPath is the file of the node's Ed25519 key. It is made, readable
+	// by its owner only, when it does not exist, and locked while the node
+	// runs. Empty together with Key: an identity for this run only, right for
+	// clients.
+	IdentityPath string
+	// Key is the identity itself, instead of a file.
+	Key ed25519.PrivateKey
+	// PeersPath is a file in which up to 64 peers are remembered from run to
+	// run, so that the network is found again when the bootstrap peers are
+	// gone. Empty: nothing is remembered.
+	PeersPath string
+
+	// Listen holds addresses to listen on: multiaddrs, or host:port which means
+	// that port on TCP and on QUIC. Port 0 takes any free port. Default: port
+	// 4744 on every interface; nothing at all in client mode, where peers
+	// answer over the connections that the client makes.
+	Listen []string
+	// Announce holds addresses (same forms) at which others reach this node
+	// although it does not see them itself: a forwarded port, a DNS name. They
+	// are advertised before the addresses found on the interfaces.
+	Announce []string
+	// Bootstrap holds full multiaddrs, ending in /p2p/<peer id>, of any nodes
+	// of the network. They are dialled again, ever less often, for as long as
+	// this node is alone.
+	Bootstrap []string
+	// MDNS finds peers on the local network by multicast. Auto: on, unless
+	// every listen address is a loopback address, or, when nothing is
+	// listened on, every bootstrap address is one.
+	MDNS Switch
+	// ClientMode makes a peer that uses the network without serving it: it
+	// relays no gossip, stores nothing in the DHT and is in nobody's table.
+	ClientMode bool
+	// Agent names the program and its version to other peers, "start_node/v0.1.0".
+	Agent string
+	// Allow, when set, is asked before a peer may connect or be dialled: a
+	// private network's list of members.
+	Allow func(inference.PeerID) bool
+
+	// Heartbeat is the least time between two announcements of an unchanged
+	// record, default 30 s. The time grows by 0.24 s per node of the model, so
+	// that the gossip that each node receives stays constant.
+	Heartbeat time.Duration
+	// ProbeInterval is the time between two rounds of pings to connected nodes
+	// of the followed models, default 1.5 s.
+	ProbeInterval time.Duration
+	// ProbeTimeout is how long a ping or a probing dial may take before its
+	// peer is a suspect, default 2 s.
+	ProbeTimeout time.Duration
+	// DialTimeout bounds one dial on behalf of OpenStream or Connect, default 5 s.
+	DialTimeout time.Duration
+
+	// Log receives what the node does, never what it carries. Default: silent.
+	Log *slog.Logger
+
+	// transport replaces the host's transports in tests.
+	transport []hostOption
+}
+
+// DefaultConfig returns the configuration of a serving node with an identity
+// for this run only.
+func DefaultConfig() Config {
+	return Config{
+		Agent:         "farlabs",
+		Heartbeat:     30 * time.Second,
+		ProbeInterval: 1500 * time.Millisecond,
+		ProbeTimeout:  2 * time.Second,
+		DialTimeout:   5 * time.Second,
+	}
+}
+
+// withDefaults returns c with every unset field at its default.
+func (c Config) withDefaults() Config {
+	d := DefaultConfig()
+	if c.Agent == "" {
+		c.Agent = d.Agent
+	}
+	if c.Heartbeat == 0 {
+		c.Heartbeat = d.Heartbeat
+	}
+	if c.ProbeInterval == 0 {
+		c.ProbeInterval = d.ProbeInterval
+	}
+	if c.ProbeTimeout == 0 {
+		c.ProbeTimeout = d.ProbeTimeout
+	}
+	if c.DialTimeout == 0 {
+		c.DialTimeout = d.DialTimeout
+	}
+	if c.Log == nil {
+		c.Log = slog.New(slog.DiscardHandler)
+	}
+	if len(c.Listen) == 0 && !c.ClientMode {
+		port := strconv.Itoa(DefaultPort)
+		c.Listen = []string{"0.0.0.0:" + port, "[::]:" + port}
+	}
+	return c
+}
+
+// Validate reports every fault of c at once.
+func (c *Config) Validate() error {
+	var errs []error
+	if c.IdentityPath != "" && c.Key != nil {
+		errs = append(errs, errors.New("identity: give a file or a key, not both"))
+	}
+	if c.Key != nil && len(c.Key) != ed25519.PrivateKeySize {
+		errs = append(errs, fmt.Errorf("identity key: %d bytes, want %d", len(c.Key), ed25519.PrivateKeySize))
+	}
+	for _, a := range c.Listen {
+		if _, err := parseAddr(a); err != nil {
+			errs = append(errs, fmt.Errorf("listen: %w", err))
+		}
+	}
+	for _, a := range c.Announce {
+		if _, err := parseAddr(a); err != nil {
+			errs = append(errs, fmt.Errorf("announce: %w", err))
+		}
+	}
+	for _, a := range c.Bootstrap {
+		if _, err := parsePeerAddr(a); err != nil {
+			errs = append(errs, fmt.Errorf("bootstrap: %w", err))
+		}
+	}
+	if c.MDNS > Off {
+		errs = append(errs, fmt.Errorf("mdns: unknown setting %d", c.MDNS))
+	}
+	if len(c.Agent) > 128 {
+		errs = append(errs, errors.New("agent: longer than 128 bytes"))
+	}
+	for _, d := range []struct {
+		name string
+		d    time.Duration
+	}{{"heartbeat", c.Heartbeat}, {"probe interval", c.ProbeInterval}, {"probe timeout", c.ProbeTimeout}, {"dial timeout", c.DialTimeout}} {
+		if d.d < 0 || d.d > maxInterval {
+			errs = append(errs, fmt.Errorf("%s %v: want 0 (default) to %v", d.name, d.d, maxInterval))
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// parseAddr reads a multiaddr without a peer id, or host:port, which stands
+// for that port on TCP and on QUIC.
+func parseAddr(s string) ([]ma.Multiaddr, error) {
+	if strings.HasPrefix(s, "/") {
+		a, err := ma.NewMultiaddr(s)
+		if err != nil {
+			return nil, fmt.Errorf("address %q: %w", s, err)
+		}
+		if _, err := a.ValueForProtocol(ma.P_P2P); err == nil {
+			return nil, fmt.Errorf("address %q: must not name a peer id", s)
+		}
+		return []ma.Multiaddr{a}, nil
+	}
+	i := strings.LastIndexByte(s, ':')
+	if i < 0 {
+		return nil, fmt.Errorf("address %q: want host:port or a multiaddr such as /ip4/0.0.0.0/tcp/%d", s, DefaultPort)
+	}
+	host, port := strings.Trim(s[:i], "[]"), s[i+1:]
+	if p, err := strconv.ParseUint(port, 10, 16); err != nil || strconv.FormatUint(p, 10) != port {
+		return nil, fmt.Errorf("address %q: port %q is not a number from 0 to 65535", s, port)
+	}
+	if host == "" {
+		host = "0.0.0.0"
+	}
+	kind := "/dns/"
+	if host == "localhost" {
+		host = "127.0.0.1"
+	}
+	if ip, err := netip.ParseAddr(host); err == nil {
+		kind = "/ip4/"
+		if ip.Is6() {
+			kind = "/ip6/"
+		}
+		host = ip.WithZone("").Unmap().String()
+	}
+	var out []ma.Multiaddr
+	for _, t := range []string{"/udp/" + port + "/quic-v1", "/tcp/" + port} {
+		a, err := ma.NewMultiaddr(kind + host + t)
+		if err != nil {
+			return nil, fmt.Errorf("address %q: %w", s, err)
+		}
+		out = append(out, a)
+	}
+	return out, nil
+}
+
+// parsePeerAddr reads a full multiaddr that ends in /p2p/<peer id>.
+func parsePeerAddr(s string) (*peer.AddrInfo, error) {
+	info, err := peer.AddrInfoFromString(s)
+	if err != nil {
+		return nil, fmt.Errorf("peer address %q: want one like /ip4/192.0.2.1/tcp/%d/p2p/12D3Koo…, as start_node prints it: %w", s, DefaultPort, err)
+	}
+	return info, nil
+}

@@ -1,0 +1,158 @@
+// Package config gives every setting of a command one name in three spellings:
+// the flag --max-sessions, the variable FARLABS_MAX_SESSIONS, and the key
+// max_sessions of a YAML file. The flag wins over the variable, the variable
+// over the file, the file over the default.
+//
+// In: a command's flag set, already parsed. Out: the same flag set with the
+// values of the other two spellings filled in, and where each value came from
+// ([Settings.Print]). A key or variable that belongs to no flag is an error,
+// so that a typing mistake never passes for a setting.
+//
+// The package knows no setting by name and keeps no values of its own.
+package config
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"slices"
+	"strings"
+
+	"github.com/knadh/koanf/parsers/yaml"
+	"github.com/knadh/koanf/providers/file"
+	"github.com/knadh/koanf/v2"
+	"github.com/spf13/pflag"
+)
+
+// EnvAnnotation names the annotation of a flag whose variable is not FARLABS_
+// and its name: flags.SetAnnotation("name", config.EnvAnnotation, []string{"FARLABS_NODE_NAME"}).
+const EnvAnnotation = "farlabs-env"
+
+// Flags that are about the command itself and have no other spelling.
+var commandOnly = []string{"help", "config", "print-config", "version"}
+
+// Settings tells where each value came from.
+type Settings struct {
+	flags  *pflag.FlagSet
+	source map[string]string
+}
+
+// Load fills flags from the variables of env (as os.Environ returns them) and
+// from the file at path, which need not exist when optional.
+func Load(flags *pflag.FlagSet, env []string, path string, optional bool) (*Settings, error) {
+	s := &Settings{flags: flags, source: map[string]string{}}
+	fromFile, err := read(path, optional)
+	if err != nil {
+		return nil, err
+	}
+	vars := map[string]string{}
+	for _, e := range env {
+		if k, v, ok := strings.Cut(e, "="); ok && strings.HasPrefix(k, "FARLABS_") {
+			vars[k] = v
+		}
+	}
+	var errs []error
+	flags.VisitAll(func(f *pflag.Flag) {
+		if slices.Contains(commandOnly, f.Name) {
+			return
+		}
+		name, key := Env(f), Key(f)
+		value, inFile := fromFile[key]
+		delete(fromFile, key)
+		switch {
+		case f.Changed:
+			s.source[f.Name] = "flag"
+		case vars[name] != "":
+			s.source[f.Name] = "env " + name
+			if err := set(flags, f, []string{vars[name]}); err != nil {
+				errs = append(errs, fmt.Errorf("%s=%q: %w", name, vars[name], err))
+			}
+		case inFile:
+			s.source[f.Name] = "file " + path
+			if err := set(flags, f, value); err != nil {
+				errs = append(errs, fmt.Errorf("%s: %s: %w", path, key, err))
+			}
+		default:
+			s.source[f.Name] = "default"
+		}
+	})
+	for key := range fromFile {
+		errs = append(errs, fmt.Errorf("%s: no setting is called %q%s", path, key, hint(flags, key)))
+	}
+	return s, errors.Join(errs...)
+}
+
+func read(path string, optional bool) (map[string][]string, error) {
+	values := map[string][]string{}
+	if path == "" {
+		return values, nil
+	}
+	if _, err := os.Stat(path); errors.Is(err, fs.ErrNotExist) && optional {
+		return values, nil
+	}
+	k := koanf.New("\x00")
+	if err := k.Load(file.Provider(path), yaml.Parser()); err != nil {
+		return nil, fmt.Errorf("config file %s: %w", path, err)
+	}
+	for _, key := range k.Keys() {
+		if l := k.Strings(key); len(l) > 0 {
+			values[key] = l
+			continue
+		}
+		values[key] = []string{k.String(key)}
+	}
+	return values, nil
+}
+
+// set gives a flag its value and leaves it unchanged in the sense of pflag, so
+// that a command still sees what was said on its line.
+func set(flags *pflag.FlagSet, f *pflag.Flag, values []string) error {
+	if list, ok := f.Value.(pflag.SliceValue); ok && len(values) > 1 {
+		return list.Replace(values)
+	}
+	return f.Value.Set(values[0])
+}
+
+// Env returns the variable of a flag.
+func Env(f *pflag.Flag) string {
+	if a := f.Annotations[EnvAnnotation]; len(a) == 1 {
+		return a[0]
+	}
+	return "FARLABS_" + strings.ToUpper(strings.ReplaceAll(f.Name, "-", "_"))
+}
+
+// Key returns the key of a flag in a file.
+func Key(f *pflag.Flag) string { return strings.ReplaceAll(f.Name, "-", "_") }
+
+func hint(flags *pflag.FlagSet, key string) string {
+	best := ""
+	flags.VisitAll(func(f *pflag.Flag) {
+		if strings.HasPrefix(Key(f), key[:min(3, len(key))]) && best == "" {
+			best = Key(f)
+		}
+	})
+	if best == "" {
+		return ""
+	}
+	return fmt.Sprintf(", did you mean %q?", best)
+}
+
+// Source returns where the value of a flag came from: "flag", "env NAME",
+// "file PATH" or "default".
+func (s *Settings) Source(flag string) string { return s.source[flag] }
+
+// Print writes every setting with its value and where it came from.
+func (s *Settings) Print(w io.Writer) {
+	s.flags.VisitAll(func(f *pflag.Flag) {
+		if slices.Contains(commandOnly, f.Name) {
+			return
+		}
+		value := f.Value.String()
+		if strings.Contains(f.Name, "key") && value != "" {
+			value = "(set)"
+		}
+		fmt.Fprintf(w, "%-16s %-32s # %s\n", Key(f)+":", value, s.source[f.Name])
+	})
+}

@@ -1,0 +1,48 @@
+package attention
+
+import (
+	"math"
+
+	"github.com/farlabs/inference/kernels/canon"
+	"github.com/farlabs/inference/kernels/kerneltest"
+	"github.com/farlabs/inference/kernels/tensor"
+)
+
+// definition computes the comment of Causal word by word, without pages.
+func definition(b branch, p Params) tensor.Buffer {
+	d := p.HeadDim
+	dst := kerneltest.Zeros(b.q.Rows, b.q.Cols)
+	for i := range b.q.Rows {
+		for h := range p.Heads {
+			kv := h / (p.Heads / p.KVHeads) * d
+			q, out := b.q.Row(i)[h*d:(h+1)*d], dst.Row(i)[h*d:(h+1)*d]
+			m, l := float32(math.Inf(-1)), float32(0)
+			for lo := 0; lo <= i; lo += 256 {
+				hi := min(lo+256, i+1)
+				w, was := make([]float32, hi-lo), m
+				for j := range w {
+					w[j] = canon.Dot(q, b.k.Row(lo + j)[kv:kv+d]) * p.Scale
+					m = max(m, w[j])
+				}
+				c := canon.Exp(was - m)
+				var sum [16]float32
+				for j := range w {
+					w[j] = canon.Exp(w[j] - m)
+					sum[j%16] += w[j]
+				}
+				l = float32(l*c) + canon.Tree(&sum)
+				for x := range out {
+					var sum [16]float32
+					for j := range w {
+						sum[j%16] += float32(w[j] * b.v.Row(lo + j)[kv+x])
+					}
+					out[x] = float32(out[x]*c) + canon.Tree(&sum)
+				}
+			}
+			for x := range out {
+				out[x] /= l
+			}
+		}
+	}
+	return dst
+}

@@ -74,43 +74,38 @@ func (j *job) units(worker, lo, hi int) {
 	}
 }
 
+// head computes head h of row i of a segment.
 func (j *job) head(worker int, s *Segment, i, h int) {
 	d := j.p.HeadDim
 	at := ((s.Row+i)*j.p.Heads + h) * d
-	q := j.query[at : at+d]
-	kv := h / (j.p.Heads / j.p.KVHeads) * PageSize * d
-	end := s.Start + i + 1
-	scratch := j.q.Scratch(worker, blockSize+(1+PageSize)*d)
-	w, o, lanes := scratch[:blockSize], scratch[blockSize:blockSize+d], scratch[blockSize+d:]
+	q, end := j.query[at:at+d], s.Start+i+1
+	mem := j.q.Scratch(worker, blockSize+(1+PageSize)*d)
+	w, o, lanes := (*[blockSize]float32)(mem), mem[blockSize:][:d], mem[blockSize+d:]
+	kv := h / (j.p.Heads / j.p.KVHeads) * PageSize * d // where a page holds the head
 	clear(o)
 	m, l := float32(math.Inf(-1)), float32(0)
-	for b := 0; b < end; b += blockSize {
-		n := min(blockSize, end-b)
+	for first := 0; first < end; first += blockSize {
+		n := min(blockSize, end-first)
+		pages := s.Pages[first/PageSize:]
 		was := m
-		for k := range n {
-			page := s.Pages[(b+k)/PageSize]
-			w[k] = canon.Dot(q, page.K[kv+k%PageSize*d:][:d]) * j.p.Scale
-			m = max(m, w[k])
+		for k := 0; k < n; k += PageSize {
+			keys := pages[k/PageSize].K[kv:]
+			for t := range min(PageSize, n-k) {
+				v := canon.Dot(q, keys[t*d:(t+1)*d]) * j.p.Scale
+				w[k+t] = v
+				m = max(m, v)
+			}
 		}
-		c := canon.Exp(was - m)
 		var sum [PageSize]float32
-		clear(lanes)
 		for k := range n {
-			e := canon.Exp(w[k] - m)
-			sum[k%PageSize] += e
-			v := s.Pages[(b+k)/PageSize].V[kv+k%PageSize*d:][:d]
-			lane := lanes[k%PageSize*d:][:d]
-			for x := range lane {
-				lane[x] += float32(e * v[x])
-			}
+			w[k] = canon.Exp(w[k] - m)
+			sum[k%PageSize] += w[k]
 		}
+		mix(lanes, w[:n], pages, kv, d)
+		c := canon.Exp(was - m)
 		l = float32(l*c) + canon.Tree(&sum)
-		for x := range o {
-			var sum [PageSize]float32
-			for t := range sum {
-				sum[t] = lanes[t*d+x]
-			}
-			o[x] = float32(o[x]*c) + canon.Tree(&sum)
+		for x, v := range lanes[:d] {
+			o[x] = float32(o[x]*c) + v
 		}
 	}
 	for x, v := range o {

@@ -112,11 +112,11 @@ func (j *job) tileColumns(worker, lo, hi int) {
 	in, out, size := j.w.in, j.w.out, canon.Lanes*j.k
 	mem := j.q.Scratch(worker, j.w.rowScratch()+(hi-lo)*size)
 	panel, mem := mem[:(hi-lo)*size], mem[(hi-lo)*size:]
+	rest := j.tiles * tileRows // rows that fill no tile
 	for o := lo; o < hi; o++ {
-		row := j.w.row(mem, o)
-		packRow(panel[(o-lo)*size:(o-lo+1)*size], row)
-		for i := j.tiles * tileRows; i < j.n; i++ { // rows left over from the tiles
-			j.dst[i*out+o] = canon.Dot(row, j.x[i*in:(i+1)*in])
+		j.w.lanes(panel[(o-lo)*size:(o-lo+1)*size], mem, o)
+		if rest < j.n {
+			j.w.dots(j.dst[rest*out+o:], out, mem, o, j.x[rest*in:], j.n-rest)
 		}
 	}
 	var s [canon.Lanes][tileRows]float32

@@ -107,10 +107,19 @@ func TestRowsEqualDequantize(t *testing.T) {
 		shifted := append(make([]byte, 1, 1+len(raw)), raw...)[1:]
 		for _, raw := range [][]byte{raw, shifted} {
 			w := pack(t, d, out, in, raw)
-			mem := make([]float32, w.rowScratch())
+			mem, k := make([]float32, w.rowScratch()), (in+15)/16
+			lanes := make([]float32, 16*k)
 			for o := range out {
-				for e, v := range w.row(mem, o) {
-					if u := want[o*in+e]; math.Float32bits(v) != math.Float32bits(u) && (v == v || u == u) {
+				for i := range lanes {
+					lanes[i] = 42
+				}
+				w.lanes(lanes, mem, o)
+				for e := range 16 * k {
+					u, v := float32(0), lanes[e%16*k+e/16]
+					if e < in {
+						u = want[o*in+e]
+					}
+					if math.Float32bits(v) != math.Float32bits(u) && (v == v || u == u) {
 						t.Fatalf("%s: row %d element %d: %v, want %v", d, o, e, v, u)
 					}
 				}

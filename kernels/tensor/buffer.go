@@ -17,7 +17,8 @@ type Buffer struct {
 	// from a Pool.
 	Data []byte
 
-	home *block
+	home  *block
+	lease uint32 // of home, when Get returned it
 }
 
 // F32 returns the elements of an F32 buffer; it shares memory with b.
@@ -42,10 +43,10 @@ func (b Buffer) Slice(lo, hi int) Buffer {
 }
 
 // Release gives the memory back to its pool. It does nothing for a buffer that
-// has none, and panics when called twice.
+// has none, and panics when called twice, also if the memory has a new user.
 func (b Buffer) Release() {
 	if b.home != nil {
-		b.home.release()
+		b.home.release(b.lease)
 	}
 }
 
@@ -75,7 +76,7 @@ type block struct {
 	pool *Pool
 	size int
 	mem  []byte
-	used atomic.Bool
+	uses atomic.Uint32 // odd while handed out
 }
 
 // NewPool returns a pool that keeps at most limit bytes of released memory.
@@ -103,16 +104,15 @@ func (p *Pool) Get(dtype DType, rows, cols int) Buffer {
 		off := int(-uintptr(unsafe.Pointer(unsafe.SliceData(mem))) & (align - 1))
 		m = &block{pool: p, size: size, mem: mem[off : off+size]}
 	}
-	m.used.Store(true)
 	p.live.Add(int64(size))
-	return Buffer{DType: dtype, Rows: rows, Cols: cols, Data: m.mem[:n:n], home: m}
+	return Buffer{DType: dtype, Rows: rows, Cols: cols, Data: m.mem[:n:n], home: m, lease: m.uses.Add(1)}
 }
 
 // Live returns the bytes handed out and not released: 0 when nothing leaks.
 func (p *Pool) Live() int64 { return p.live.Load() }
 
-func (m *block) release() {
-	if !m.used.CompareAndSwap(true, false) {
+func (m *block) release(lease uint32) {
+	if !m.uses.CompareAndSwap(lease, lease+1) {
 		panic("tensor: buffer released twice")
 	}
 	poison(m.mem)

@@ -14,7 +14,6 @@ const settleTimeout = 2 * time.Second // for the last receipts of a closed sessi
 // hopAccount is the account of one peer in one session; nil pays nothing.
 type hopAccount struct {
 	Account
-	blocks inference.BlockRange
 
 	mu      sync.Mutex
 	unacked bool // a voucher was sent that no receipt has answered
@@ -38,17 +37,16 @@ func (s *Session) openAccount(h *hop, keep bool, groups []Group) (*inference.Vou
 	if purse == nil {
 		return nil, nil
 	}
-	a := s.accounts[h.Peer()]
-	if a == nil || a.blocks != h.Blocks {
-		acc, err := purse.Account(AccountInfo{Session: s.id, Record: h.Offer.Record, Blocks: h.Blocks})
-		if err != nil {
-			return nil, err
-		}
-		a = &hopAccount{Account: acc, blocks: h.Blocks}
-		s.mu.Lock()
-		s.accounts[h.Peer()] = a
-		s.mu.Unlock()
+	acc, err := purse.Account(AccountInfo{
+		Session: s.id, Epoch: s.epoch, Model: s.p.parts.Model, Record: h.Offer.Record, Blocks: h.Blocks,
+	})
+	if err != nil {
+		return nil, err
 	}
+	a := &hopAccount{Account: acc}
+	s.mu.Lock()
+	s.accounts[h.Peer()] = a
+	s.mu.Unlock()
 	h.account = a
 	blocks := uint64(h.Blocks.Len())
 	var voucher *inference.Voucher

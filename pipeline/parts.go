@@ -3,6 +3,7 @@ package pipeline
 import (
 	"context"
 	"log/slog"
+	"sync"
 	"time"
 
 	"github.com/farlabs/inference"
@@ -44,14 +45,16 @@ type Links interface {
 
 // Purse keeps the client's accounts with nodes.
 type Purse interface {
-	// Account opens the books for one hop of one session. It fails when the
-	// quote is above what the purse allows.
+	// Account opens the books for one hop of one session, or opens them again
+	// for another epoch or role.
 	Account(o AccountInfo) (Account, error)
 }
 
 // AccountInfo says who is to be paid for what.
 type AccountInfo struct {
 	Session inference.SessionID
+	Epoch   inference.Epoch
+	Model   inference.ModelID    // label
 	Record  inference.NodeRecord // node, wallet, signer, quote
 	Blocks  inference.BlockRange
 }
@@ -113,7 +116,9 @@ type Parts struct {
 // safe for concurrent use.
 type DistributedPipeline struct {
 	parts Parts
-	close func() error
+	once  sync.Once
+	close func() error // of what belongs to this pipeline
+	leave func() error // of the client that Connect made for it
 }
 
 // New returns a pipeline over parts, which it does not close.
@@ -142,12 +147,22 @@ func (p *DistributedPipeline) Blocks() int { return p.parts.Blocks }
 // Tokenizer returns the model's tokenizer.
 func (p *DistributedPipeline) Tokenizer() *tokenizer.Tokenizer { return p.parts.Tokenizer }
 
-// Close releases what Connect opened for this pipeline.
+// Close releases what was opened for this pipeline; after Connect it leaves the
+// network too.
 func (p *DistributedPipeline) Close() error {
-	if p.close == nil {
-		return nil
+	if p.leave != nil {
+		return p.leave() // which releases p
 	}
-	return p.close()
+	return p.release()
+}
+
+func (p *DistributedPipeline) release() (err error) {
+	p.once.Do(func() {
+		if p.close != nil {
+			err = p.close()
+		}
+	})
+	return err
 }
 
 type noScores struct{}

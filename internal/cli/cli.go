@@ -1,0 +1,218 @@
+// Package cli holds what the commands share: running a cobra command with
+// signals, settings in their three spellings and errors that end it; sizes;
+// the data directory; progress for people and events for programs.
+//
+// It knows nothing of nodes or pipelines.
+package cli
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"os/signal"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"sync"
+	"syscall"
+	"time"
+
+	"github.com/lmittmann/tint"
+	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
+	"golang.org/x/term"
+
+	"github.com/farlabs/inference/internal/config"
+)
+
+// Main runs root until it returns or a signal ends it, and returns the exit
+// status: 0, 1 after an error, 2 after one of usage. The first SIGINT or
+// SIGTERM cancels the command's context; the second ends the process at once.
+func Main(root *cobra.Command) int {
+	ctx, cancel := context.WithCancelCause(context.Background())
+	defer cancel(nil)
+	signals := make(chan os.Signal, 2)
+	signal.Notify(signals, os.Interrupt, syscall.SIGTERM)
+	defer signal.Stop(signals)
+	go func() {
+		s, ok := <-signals
+		if !ok {
+			return
+		}
+		cancel(&Interrupted{s})
+		<-signals
+		os.Exit(130)
+	}()
+	root.SilenceErrors, root.SilenceUsage = true, true
+	root.SetFlagErrorFunc(func(c *cobra.Command, err error) error {
+		return &UsageError{fmt.Errorf("%w%s\nTry \"%s --help\"", err, nearestFlag(c.Flags(), err), c.CommandPath())}
+	})
+	err := root.ExecuteContext(ctx)
+	var usage *UsageError
+	switch {
+	case err == nil:
+		return 0
+	case errors.As(err, &usage):
+		fmt.Fprintf(os.Stderr, "%s: %v\n", root.Name(), err)
+		return 2
+	}
+	fmt.Fprintf(os.Stderr, "%s: %v\n", root.Name(), err)
+	return 1
+}
+
+// Interrupted is the cause of a context that a signal ended.
+type Interrupted struct{ Signal os.Signal }
+
+// Error implements error.
+func (i *Interrupted) Error() string { return "stopped by " + i.Signal.String() }
+
+// UsageError is an error in how the command was called.
+type UsageError struct{ Err error }
+
+// Error implements error.
+func (e *UsageError) Error() string { return e.Err.Error() }
+
+// Unwrap returns the cause.
+func (e *UsageError) Unwrap() error { return e.Err }
+
+// Usagef returns a UsageError.
+func Usagef(format string, args ...any) error { return &UsageError{fmt.Errorf(format, args...)} }
+
+// nearestFlag suggests a flag for an unknown one: the one that shares the most
+// letters at its beginning, or is one edit away.
+func nearestFlag(flags *pflag.FlagSet, err error) string {
+	_, name, ok := strings.Cut(err.Error(), "unknown flag: --")
+	if !ok {
+		return ""
+	}
+	best, score := "", 2
+	flags.VisitAll(func(f *pflag.Flag) {
+		n := 0
+		for n < len(f.Name) && n < len(name) && f.Name[n] == name[n] {
+			n++
+		}
+		if n > score {
+			best, score = f.Name, n
+		}
+	})
+	if best == "" {
+		return ""
+	}
+	return ", did you mean --" + best + "?"
+}
+
+// Settings adds --config and --print-config to c and returns a function for
+// the start of RunE: it fills the flags from environment and file; done says
+// that the settings were printed and nothing else is to happen.
+func Settings(c *cobra.Command) (load func() (done bool, err error)) {
+	defaultPath := ""
+	if dir, err := os.UserConfigDir(); err == nil {
+		defaultPath = filepath.Join(dir, "farlabs", c.Root().Name()+".yaml")
+	}
+	path := c.Flags().String("config", "", "settings file (YAML); default "+defaultPath+" if it exists")
+	show := c.Flags().Bool("print-config", false, "print every setting, where it came from, and exit")
+	return func() (bool, error) {
+		file, optional := *path, false
+		if file == "" {
+			file, optional = defaultPath, true
+		}
+		s, err := config.Load(c.Flags(), os.Environ(), file, optional)
+		if err != nil {
+			return false, &UsageError{err}
+		}
+		if *show {
+			s.Print(c.OutOrStdout())
+		}
+		return *show, nil
+	}
+}
+
+// Size is a flag value of bytes: "2GiB", "512MiB", "40MB", "1048576".
+type Size int64
+
+// String implements pflag.Value.
+func (s *Size) String() string {
+	switch n := int64(*s); {
+	case n == 0:
+		return "0"
+	case n%(1<<30) == 0:
+		return strconv.FormatInt(n>>30, 10) + "GiB"
+	case n%(1<<20) == 0:
+		return strconv.FormatInt(n>>20, 10) + "MiB"
+	default:
+		return strconv.FormatInt(n, 10)
+	}
+}
+
+// Type implements pflag.Value.
+func (s *Size) Type() string { return "size" }
+
+// Set implements pflag.Value.
+func (s *Size) Set(v string) error {
+	units := []struct {
+		name string
+		n    float64
+	}{{"KiB", 1 << 10}, {"MiB", 1 << 20}, {"GiB", 1 << 30}, {"TiB", 1 << 40}, {"kB", 1e3}, {"KB", 1e3}, {"MB", 1e6}, {"GB", 1e9}, {"TB", 1e12}, {"K", 1 << 10}, {"M", 1 << 20}, {"G", 1 << 30}, {"B", 1}, {"", 1}}
+	for _, u := range units {
+		if num, ok := strings.CutSuffix(v, u.name); ok {
+			f, err := strconv.ParseFloat(strings.TrimSpace(num), 64)
+			if err != nil || f < 0 || f*u.n > 1<<50 {
+				break
+			}
+			*s = Size(f * u.n)
+			return nil
+		}
+	}
+	return fmt.Errorf("%q: want a size such as 2GiB or 512MiB", v)
+}
+
+// DataDir returns the default directory for keys and books of a command:
+// $XDG_DATA_HOME/farlabs/NAME, or what stands for it on other systems.
+func DataDir(name string) string {
+	if dir := os.Getenv("XDG_DATA_HOME"); dir != "" {
+		return filepath.Join(dir, "farlabs", name)
+	}
+	home, err := os.UserHomeDir()
+	if err != nil {
+		return filepath.Join(os.TempDir(), "farlabs", name)
+	}
+	return filepath.Join(home, ".local", "share", "farlabs", name)
+}
+
+// Logger returns a logger to standard error in the format asked for: "text"
+// (colours on a terminal), "json" or "off".
+func Logger(format string, level slog.Level) (*slog.Logger, error) {
+	switch format {
+	case "text", "":
+		return slog.New(tint.NewHandler(os.Stderr, &tint.Options{Level: level, TimeFormat: time.TimeOnly, NoColor: !term.IsTerminal(int(os.Stderr.Fd()))})), nil
+	case "json":
+		return slog.New(slog.NewJSONHandler(os.Stderr, &slog.HandlerOptions{Level: level})), nil
+	case "off":
+		return slog.New(slog.DiscardHandler), nil
+	}
+	return nil, Usagef("--log-format %q: want text, json or off", format)
+}
+
+// JSONLines writes one JSON object per line; safe for concurrent use.
+type JSONLines struct {
+	mu sync.Mutex
+	w  io.Writer
+}
+
+// NewJSONLines returns JSONLines to w.
+func NewJSONLines(w io.Writer) *JSONLines { return &JSONLines{w: w} }
+
+// Write writes v.
+func (j *JSONLines) Write(v any) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	b, err := json.Marshal(v)
+	if err != nil {
+		panic(err) // our own types
+	}
+	_, _ = j.w.Write(append(b, '\n'))
+}

@@ -1,0 +1,373 @@
+package node
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"runtime"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/farlabs/inference"
+	"github.com/farlabs/inference/farnet"
+	"github.com/farlabs/inference/internal/transport"
+	"github.com/farlabs/inference/kernels/device"
+	"github.com/farlabs/inference/kernels/tensor"
+	"github.com/farlabs/inference/model"
+	"github.com/farlabs/inference/model/arch"
+	"github.com/farlabs/inference/model/catalog"
+	"github.com/farlabs/inference/payment"
+	"github.com/farlabs/inference/payment/pricing"
+	"github.com/farlabs/inference/pipeline/link"
+	"github.com/farlabs/inference/pipeline/stage"
+)
+
+// Config is what a node is started with.
+type Config struct {
+	Model    string            // catalog id or path
+	ModelID  inference.ModelID // name for a path; "": the file's
+	CacheDir string            // of models
+
+	Blocks *inference.BlockRange // nil: what the network needs most
+
+	Bootstrap, Listen, Announce []string
+	MDNS                        string // "on", "off", "auto"
+	Identity                    string // key file
+	DataDir                     string
+	Name                        string // "": made from the key
+
+	Memory      int64 // weights and KV; 0: half of the machine's
+	KVCache     int64 // of it; 0: see planMemory
+	MaxSessions int
+	Workers     int // of the kernels; 0: one per core
+
+	Price  float64 // USD per 1M tokens over all blocks; < 0: the catalog's
+	Credit uint64  // tokens before payment
+	Wallet inference.Address
+
+	Metrics string // address; "": off
+	Version string
+	Events  func(Event) // called in order, from one goroutine at a time
+	Log     *slog.Logger
+}
+
+// shutdown is how long a node takes to leave at most.
+const shutdown = 4 * time.Second
+
+// Run serves until ctx ends; then it says goodbye and returns nil.
+func Run(ctx context.Context, cfg Config) error {
+	n := &Node{cfg: cfg, pool: tensor.NewPool(64 << 20)}
+	if n.cfg.Log == nil {
+		n.cfg.Log = slog.New(slog.DiscardHandler)
+	}
+	if n.cfg.Events == nil {
+		n.cfg.Events = func(Event) {}
+	}
+	err := n.open(ctx)
+	if err == nil {
+		err = n.serve(ctx)
+	}
+	if ctx.Err() != nil && (err == nil || errors.Is(err, context.Cause(ctx)) || errors.Is(err, context.Canceled)) {
+		err = nil
+	}
+	return errors.Join(err, n.close())
+}
+
+// Node is the parts list of a server.
+type Node struct {
+	cfg     Config
+	model   *catalog.Model
+	spec    *arch.Spec
+	pool    *tensor.Pool
+	queue   *device.Queue
+	key     *payment.Key
+	wallet  inference.Address
+	quote   inference.Quote
+	meter   *payment.Meter
+	net     *farnet.Node
+	span    *model.Span
+	ends    *model.Ends
+	cache   *model.Cache
+	rates   inference.Rates
+	mux     *link.Mux
+	stage   *stage.Stage
+	metrics *metrics
+	record  inference.NodeRecord
+}
+
+// open brings up everything that does not depend on which blocks are hosted.
+func (n *Node) open(ctx context.Context) (err error) {
+	// The scheduler, the links and the garbage collector need a turn while the
+	// kernels' workers keep every core busy.
+	runtime.GOMAXPROCS(max(runtime.GOMAXPROCS(0), runtime.NumCPU()+2))
+	if err := os.MkdirAll(n.cfg.DataDir, 0o700); err != nil {
+		return fmt.Errorf("data directory: %w", err)
+	}
+	mdns, err := farnet.ParseSwitch(n.cfg.MDNS)
+	if err != nil {
+		return fmt.Errorf("mdns: %w", err)
+	}
+	n.model, err = catalog.Open(ctx, n.cfg.Model, n.cfg.CacheDir, n.cfg.ModelID, func(done, total int64) {
+		n.cfg.Events(Event{Event: EventHashing, Model: inference.ModelID(n.cfg.Model), Done: done, Bytes: total})
+	})
+	if err != nil {
+		return err
+	}
+	if n.spec, err = model.ReadSpec(n.model.Checkpoint); err != nil {
+		return err
+	}
+	if r := n.cfg.Blocks; r != nil && r.End > n.spec.Layers {
+		return fmt.Errorf("blocks %s: %s has %d blocks, 0:%d", r, n.model.ID, n.spec.Layers, n.spec.Layers)
+	}
+	if err := n.books(); err != nil {
+		return err
+	}
+	n.queue = device.NewQueue(n.cfg.Workers)
+	n.net, err = farnet.New(ctx, farnet.Config{
+		IdentityPath: n.cfg.Identity, PeersPath: filepath.Join(n.cfg.DataDir, "peers"),
+		Listen: n.cfg.Listen, Announce: n.cfg.Announce, Bootstrap: n.cfg.Bootstrap, MDNS: mdns,
+		Agent: "start_node/" + n.cfg.Version, Log: n.cfg.Log,
+	})
+	if err != nil {
+		return err
+	}
+	if n.cfg.Name == "" {
+		n.cfg.Name = nameOf(n.net.ID())
+	}
+	n.metrics, err = listenMetrics(n.cfg.Metrics)
+	if err != nil {
+		return err
+	}
+	n.cfg.Events(Event{
+		Event: EventListening, Name: n.cfg.Name, Version: n.cfg.Version, Peer: n.net.ID(),
+		Addrs: n.net.Addrs(), Metrics: n.metrics.addr(),
+	})
+	return nil
+}
+
+// books opens what is about money.
+func (n *Node) books() (err error) {
+	if n.key, err = payment.LoadOrCreateKey(filepath.Join(n.cfg.DataDir, "wallet.key")); err != nil {
+		return err
+	}
+	n.wallet = n.cfg.Wallet
+	if n.wallet.IsZero() {
+		n.wallet = n.key.Address()
+	}
+	price := n.cfg.Price
+	if price < 0 {
+		price = catalogPrice(n.model.ID)
+	}
+	if n.quote, err = pricing.Quote(price, n.spec.Layers); err != nil {
+		return fmt.Errorf("price: %w", err)
+	}
+	n.meter, err = payment.OpenMeter(payment.MeterConfig{
+		Dir: filepath.Join(n.cfg.DataDir, "earned"), Key: n.key, Wallet: n.wallet,
+		Domain: payment.DevelopmentDomain, Credit: n.cfg.Credit,
+	})
+	return err
+}
+
+// serve picks blocks, loads them and serves until ctx ends.
+func (n *Node) serve(ctx context.Context) error {
+	if err := n.join(ctx); err != nil {
+		return err
+	}
+	plan, err := n.memory()
+	if err != nil {
+		return err
+	}
+	n.record = inference.NodeRecord{
+		Name: n.cfg.Name, Model: n.model.ID, Digest: n.model.Digest(), Class: inference.ClassCPUF32v0,
+		Total: n.spec.Layers, State: inference.StateJoining, Memory: plan.KV,
+		Quote: n.quote, Wallet: n.wallet, Signer: n.key.Address(), Version: n.cfg.Version,
+	}
+	blocks, why, err := n.pick(ctx, plan.Blocks)
+	if err != nil {
+		return err
+	}
+	n.cfg.Events(Event{Event: EventBlocks, Blocks: blocks.String(), Total: n.spec.Layers, Why: why})
+	if err := n.load(ctx, blocks, plan); err != nil {
+		return err
+	}
+	n.mux = link.New(link.Config{Dialer: transport.Dialer(n.net), Handler: handler{n}, Log: n.cfg.Log})
+	cfg := stage.Config{
+		Span: n.span, Cache: n.cache, Queue: n.queue, Digest: n.model.Digest(), Class: inference.ClassCPUF32v0,
+		Links: n.mux, Meter: meter{n.meter, n.model.ID, n.quote}, Learn: n.net.Learn,
+		Limits: stage.Limits{MaxSessions: n.cfg.MaxSessions, Positions: n.spec.Context},
+		Events: n.metrics.stage(), Log: n.cfg.Log,
+	}
+	if n.ends != nil {
+		cfg.Ends = n.ends
+	}
+	if n.stage, err = stage.New(cfg); err != nil {
+		return err
+	}
+	transport.Serve(n.net, n.mux)
+	n.record.State, n.record.Rates = inference.StateServing, n.rates
+	if err := n.net.Announce(ctx, &n.record); err != nil {
+		return fmt.Errorf("announce: %w", err)
+	}
+	n.cfg.Events(Event{
+		Event: EventServing, Model: n.model.ID, Digest: n.model.Digest().String(), Blocks: blocks.String(), Total: n.spec.Layers,
+		WeightBytes: n.span.WeightBytes(), KVBytes: plan.KV,
+		DecodeRate: perSecond(n.rates.Decode, blocks), PrefillRate: perSecond(n.rates.Prefill, blocks),
+	})
+	n.metrics.ready(n)
+	return n.work(ctx)
+}
+
+// work serves until ctx ends. It says goodbye before the stage ends its
+// sessions, so that clients which look for another node do not find this one.
+func (n *Node) work(ctx context.Context) error {
+	running, stop := context.WithCancel(context.WithoutCancel(ctx))
+	defer stop()
+	g, failed := errgroup.WithContext(running)
+	g.Go(func() error { return n.stage.Run(running) })
+	g.Go(func() error { return n.metrics.serve(running) })
+	select {
+	case <-ctx.Done():
+		n.leave()
+	case <-failed.Done():
+	}
+	stop()
+	return g.Wait()
+}
+
+func perSecond(ms float64, r inference.BlockRange) float64 {
+	if ms <= 0 {
+		return 0
+	}
+	return 1000 / (ms * float64(r.Len()))
+}
+
+// join waits until the first attempt to join is over and follows the model.
+func (n *Node) join(ctx context.Context) error {
+	select {
+	case <-n.net.Joined():
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+	if err := n.net.Follow(ctx, n.model.Digest()); err != nil {
+		return err
+	}
+	serving := 0
+	for _, r := range n.net.Records(n.model.Digest()) {
+		if r.State == inference.StateServing {
+			serving++
+		}
+	}
+	n.cfg.Events(Event{Event: EventJoined, Model: n.model.ID, Peers: n.net.Peers(), Serving: serving, Alone: n.net.Alone()})
+	return nil
+}
+
+func (n *Node) memory() (memoryPlan, error) {
+	total := n.cfg.Memory
+	if total == 0 {
+		if total = systemMemory() / 2; total == 0 {
+			total = 4 << 30
+		}
+	}
+	return planMemory(total, n.cfg.KVCache, blockBytes(n.model.Checkpoint, n.spec.Layers), model.PageBytes(n.spec), n.cfg.Blocks)
+}
+
+// load reads the blocks' weights, makes the KV cache and measures both.
+func (n *Node) load(ctx context.Context, blocks inference.BlockRange, plan memoryPlan) (err error) {
+	if n.span, err = model.LoadSpan(n.model.Checkpoint, blocks); err != nil {
+		return err
+	}
+	if err := n.touch(ctx, blocks); err != nil {
+		return err
+	}
+	if n.cache, err = n.span.NewCache(plan.KV); err != nil {
+		return err
+	}
+	if blocks.Start == 0 {
+		// Sessions may send token ids to the first hop.
+		if n.ends, err = model.LoadEnds(n.model.Checkpoint); err != nil {
+			return err
+		}
+	}
+	n.rates, err = measure(n.queue, n.span, n.cache)
+	return err
+}
+
+// touch reads the weights once, with progress, so that the first session does
+// not wait for the disk.
+func (n *Node) touch(ctx context.Context, blocks inference.BlockRange) error {
+	total, done := n.span.WeightBytes(), int64(0)
+	for _, t := range n.model.Checkpoint.Tensors() {
+		var i int
+		if k, _ := fmt.Sscanf(t.Name, "blk.%d.", &i); k != 1 || i < blocks.Start || i >= blocks.End {
+			continue
+		}
+		data, err := n.model.Checkpoint.Data(t.Name)
+		if err != nil {
+			return err
+		}
+		sum := byte(0)
+		for p := 0; p < len(data); p += os.Getpagesize() {
+			sum += data[p]
+		}
+		_ = sum
+		if done += t.Size; done > total {
+			done = total
+		}
+		n.cfg.Events(Event{Event: EventLoading, Done: done, Bytes: total})
+		if ctx.Err() != nil {
+			return context.Cause(ctx)
+		}
+	}
+	return nil
+}
+
+// leave says goodbye: no new sessions, clients move on.
+func (n *Node) leave() {
+	n.cfg.Events(Event{Event: EventLeaving, Sessions: n.stage.Load().Sessions})
+	ctx, cancel := context.WithTimeout(context.Background(), shutdown)
+	defer cancel()
+	n.record.State = inference.StateGone
+	if err := n.net.Announce(ctx, &n.record); err != nil {
+		n.cfg.Log.Warn("goodbye", "err", err)
+	}
+}
+
+func (n *Node) close() error {
+	var errs []error
+	if n.mux != nil {
+		errs = append(errs, n.mux.Close())
+	}
+	if n.net != nil {
+		errs = append(errs, n.net.Close())
+	}
+	if n.meter != nil {
+		errs = append(errs, n.meter.Close())
+	}
+	if n.metrics != nil {
+		errs = append(errs, n.metrics.close())
+	}
+	if n.queue != nil {
+		n.queue.Close()
+	}
+	if n.model != nil {
+		errs = append(errs, n.model.Close())
+	}
+	n.cfg.Events(Event{Event: EventStopped})
+	return errors.Join(errs...)
+}
+
+// catalogPrice is the default price of a model, USD per 1M tokens: that of its
+// class, or of small models where the catalog does not know it.
+func catalogPrice(id inference.ModelID) float64 {
+	class := pricing.Far.Sizes[0]
+	if e, ok := catalog.Lookup(id); ok {
+		if c, err := pricing.Far.ClassNamed(string(e.PriceClass)); err == nil {
+			class = c
+		}
+	}
+	return class.Default
+}

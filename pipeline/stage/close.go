@@ -1,0 +1,168 @@
+package stage
+
+import (
+	"cmp"
+	"slices"
+	"time"
+
+	"github.com/farlabs/inference"
+	"github.com/farlabs/inference/pipeline/wire"
+)
+
+// clear drops everything of e that waits, but for a step that is in a pass.
+// s.mu is held.
+func (s *Stage) clear(e *session) {
+	for seq, st := range e.ahead {
+		s.drop(e, st)
+		delete(e.ahead, seq)
+	}
+	keep := 0
+	if e.inPass {
+		keep = 1
+	}
+	for i := keep; i < len(e.queue); i++ {
+		s.drop(e, e.queue[i])
+		e.queue[i] = nil
+	}
+	e.queue = e.queue[:min(keep, len(e.queue))]
+	for i, o := range e.outbox {
+		s.refund(e, &o.units)
+		n := int64(len(o.f.Payload.Data))
+		e.outBytes -= n
+		s.outBytes -= n
+		o.f.Release()
+		e.outbox[i] = outgoing{}
+	}
+	e.outbox = e.outbox[:0]
+	e.unpaid = time.Time{}
+}
+
+// drop gives up a step that no pass holds. s.mu is held.
+func (s *Stage) drop(e *session, st *step) {
+	n := st.rows - st.done
+	s.pending -= n
+	e.client.pending -= n
+	st.payload.Release()
+	st.out.Release()
+	e.outBytes -= st.outBytes
+	s.outBytes -= st.outBytes
+	s.refund(e, &st.charged)
+}
+
+func (s *Stage) refund(e *session, u *inference.Units) {
+	for line, n := range u {
+		if n > 0 && e.account != nil {
+			e.account.Refund(inference.Line(line), n)
+		}
+		u[line] = 0
+	}
+}
+
+func (s *Stage) releaseBranches(e *session) {
+	for id, b := range e.branches {
+		b.Release()
+		delete(e.branches, id)
+	}
+}
+
+// end closes a session: nothing more is done for it, its memory is freed at
+// once or after the pass that it is in, and its account is closed. s.mu is held.
+func (s *Stage) end(e *session, outcome inference.Outcome) {
+	if e.ended {
+		return
+	}
+	e.ended, e.outcome = true, outcome
+	if !e.failed && e.reported.Sent != e.sent {
+		s.progress(e, 0, time.Now()) // what has left is billed
+	}
+	s.clear(e)
+	delete(s.sessions, e.id)
+	s.reserved -= e.route.window
+	if e.client.sessions--; e.client.sessions == 0 {
+		delete(s.clients, e.client.id)
+	}
+	if f := s.cfg.Events.SessionClosed; f != nil {
+		f(s.info(e), outcome)
+	}
+	if !e.inPass {
+		s.bury(e)
+	}
+}
+
+// bury frees the branches of an ended session and closes its account. s.mu is
+// held.
+func (s *Stage) bury(e *session) {
+	s.releaseBranches(e)
+	s.clerk(e, func() {
+		if a := e.account; a != nil {
+			receipt, err := a.Close(e.outcome)
+			if err != nil {
+				s.cfg.Log.Warn("close account", "session", e.id, "err", err)
+			} else {
+				s.send(e.client.id, &wire.Receipt{Receipt: receipt})
+			}
+		}
+		s.mu.Lock()
+		s.live--
+		s.mu.Unlock()
+	})
+}
+
+// clerk runs a job that may wait for disk or network after those before it.
+// s.mu is held.
+func (s *Stage) clerk(e *session, job func()) {
+	e.jobs = append(e.jobs, job)
+	if e.busy {
+		return
+	}
+	e.busy = true
+	s.clerks.Go(func() {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		for len(e.jobs) > 0 {
+			job := e.jobs[0]
+			e.jobs = slices.Delete(e.jobs, 0, 1)
+			s.mu.Unlock()
+			job()
+			s.mu.Lock()
+		}
+		e.busy = false
+	})
+}
+
+// takeVoucher hands a voucher to the account; only the last of those that wait
+// matters. s.mu is held.
+func (s *Stage) takeVoucher(e *session, v *inference.Voucher) {
+	waiting := e.voucher != nil
+	e.voucher = v
+	if waiting {
+		return
+	}
+	s.clerk(e, func() {
+		s.mu.Lock()
+		v, a := e.voucher, e.account
+		e.voucher = nil
+		s.mu.Unlock()
+		if a == nil || v == nil {
+			return
+		}
+		receipt, err := a.Voucher(v)
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		if e.ended {
+			return
+		}
+		if err != nil {
+			s.reply(e.client.id, e, 0, refuse(wire.CodePayment, "%v", err))
+			return
+		}
+		s.send(e.client.id, &wire.Receipt{Receipt: receipt})
+		e.raised++
+		e.unpaid = time.Time{}
+		s.kick()
+	})
+}
+
+func sortBranches(l []wire.BranchLength) {
+	slices.SortFunc(l, func(a, b wire.BranchLength) int { return cmp.Compare(a.Branch, b.Branch) })
+}

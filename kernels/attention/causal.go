@@ -3,7 +3,6 @@ package attention
 import (
 	"fmt"
 	"math"
-	"sync"
 
 	"github.com/farlabs/inference/kernels/canon"
 	"github.com/farlabs/inference/kernels/device"
@@ -34,7 +33,7 @@ func Causal(q *device.Queue, dst, query tensor.Buffer, p Params, segs []Segment)
 	if dst.Rows != query.Rows || dst.Cols != query.Cols {
 		panic(fmt.Sprintf("attention: Causal: [%d,%d] of [%d,%d]", dst.Rows, dst.Cols, query.Rows, query.Cols))
 	}
-	j := jobs.Get().(*job)
+	j := jobs.Get()
 	j.q, j.dst, j.query, j.p, j.segs = q, dst.F32(), query.F32(), p, segs
 	n := 0
 	for _, s := range segs {
@@ -54,11 +53,11 @@ type job struct {
 	run        func(worker, lo, hi int)
 }
 
-var jobs = sync.Pool{New: func() any {
+var jobs = device.NewSpare(func() *job {
 	j := new(job)
 	j.run = j.units
 	return j
-}}
+})
 
 // units computes pairs of row and head [lo, hi), counted over the segments.
 func (j *job) units(worker, lo, hi int) {

@@ -7,7 +7,6 @@ package elementwise
 import (
 	"fmt"
 	"math"
-	"sync"
 
 	"github.com/farlabs/inference/kernels/canon"
 	"github.com/farlabs/inference/kernels/device"
@@ -82,14 +81,14 @@ type job struct {
 	run     func(lo, hi int)
 }
 
-var jobs = sync.Pool{New: func() any {
+var jobs = device.NewSpare(func() *job {
 	j := new(job)
 	j.run = j.part
 	return j
-}}
+})
 
 func do(q *device.Queue, grain int, op func(a, b, c []float32), a, b, c []float32) {
-	j := jobs.Get().(*job)
+	j := jobs.Get()
 	j.op, j.a, j.b, j.c = op, a, b, c
 	q.Parallel(len(a), grain, j.run)
 	j.op, j.a, j.b, j.c = nil, nil, nil, nil

@@ -12,7 +12,6 @@ package matmul
 
 import (
 	"fmt"
-	"sync"
 
 	"github.com/farlabs/inference/kernels/canon"
 	"github.com/farlabs/inference/kernels/device"
@@ -41,7 +40,7 @@ func Linear(q *device.Queue, dst, x tensor.Buffer, w *Weights, bias []float32) {
 		panic(fmt.Sprintf("matmul: [%d,%d] = [%d,%d] × weights [%d,%d], %d biases",
 			dst.Rows, dst.Cols, x.Rows, x.Cols, w.out, w.in, len(bias)))
 	}
-	j := jobs.Get().(*job)
+	j := jobs.Get()
 	j.q, j.w, j.bias, j.k = q, w, bias, (w.in+canon.Lanes-1)/canon.Lanes
 	rows := max(tileRows, packedLimit/max(w.in, 1)/tileRows*tileRows)
 	for lo := 0; lo < x.Rows; lo += rows {
@@ -67,11 +66,11 @@ type job struct {
 	few, columns func(worker, lo, hi int)
 }
 
-var jobs = sync.Pool{New: func() any {
+var jobs = device.NewSpare(func() *job {
 	j := new(job)
 	j.pack, j.few, j.columns = j.packTiles, j.fewColumns, j.tileColumns
 	return j
-}}
+})
 
 // multiply computes n rows.
 func (j *job) multiply() {

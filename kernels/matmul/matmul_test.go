@@ -168,7 +168,7 @@ func TestLargeBatchesAreCutWithinTheLimit(t *testing.T) {
 	for _, i := range []int{0, 255, 256, 511, 512, n - 1} {
 		kerneltest.Same(t, fmt.Sprintf("row %d", i), got.Row(i), linear(q, x.Slice(i, i+1), w, nil).F32())
 	}
-	j := jobs.Get().(*job)
+	j := jobs.Get()
 	defer jobs.Put(j)
 	if cap(j.packed)*tileRows > packedLimit {
 		t.Errorf("kept %d floats, limit %d", cap(j.packed)*tileRows, packedLimit)
@@ -200,7 +200,7 @@ func TestPackRefusesWhatDoesNotFit(t *testing.T) {
 		{tensor.I32, 1, 1, 4}, {tensor.Invalid, 1, 1, 1}, {200, 1, 1, 1},
 		{tensor.F32, 2, 3, 23}, {tensor.F32, 2, 3, 25}, {tensor.F32, -1, 1, 0}, {tensor.F32, 1, -1, 0},
 		{tensor.Q4_0, 1, 33, 18}, {tensor.Q4_K, 1, 32, 144}, {tensor.Q4_0, 1 << 30, 1 << 30, 18},
-		{tensor.F32, 1 << 40, 1, 0},
+		{tensor.F32, 1<<30 + 1, 1, 0},
 	} {
 		if _, err := Pack(c.d, c.out, c.in, make([]byte, c.bytes)); err == nil {
 			t.Errorf("%+v accepted", c)

@@ -7,7 +7,6 @@ package norm
 import (
 	"fmt"
 	"math"
-	"sync"
 
 	"github.com/farlabs/inference/kernels/canon"
 	"github.com/farlabs/inference/kernels/device"
@@ -29,7 +28,7 @@ func RMS(q *device.Queue, dst, x tensor.Buffer, weight []float32, eps float32) {
 	if x.Rows == 0 || x.Cols == 0 {
 		return
 	}
-	j := jobs.Get().(*job)
+	j := jobs.Get()
 	j.dst, j.x, j.weight, j.eps = dst.F32(), x.F32(), weight, eps
 	q.Parallel(x.Rows, 1+grain/x.Cols, j.run)
 	j.dst, j.x, j.weight = nil, nil, nil
@@ -43,11 +42,11 @@ type job struct {
 	run            func(lo, hi int)
 }
 
-var jobs = sync.Pool{New: func() any {
+var jobs = device.NewSpare(func() *job {
 	j := new(job)
 	j.run = j.rows
 	return j
-}}
+})
 
 // rows computes rows [lo, hi).
 func (j *job) rows(lo, hi int) {

@@ -7,7 +7,6 @@ package rope
 
 import (
 	"fmt"
-	"sync"
 
 	"github.com/farlabs/inference/kernels/canon"
 	"github.com/farlabs/inference/kernels/device"
@@ -50,7 +49,7 @@ func Apply(q *device.Queue, x tensor.Buffer, heads, headDim int, positions []int
 	if len(x.Data) == 0 || len(inv) == 0 {
 		return
 	}
-	j := jobs.Get().(*job)
+	j := jobs.Get()
 	j.x, j.heads, j.headDim, j.positions, j.inv, j.style = x.F32(), heads, headDim, positions, inv, style
 	j.q = q
 	q.ParallelWorkers(x.Rows, 1+grain/x.Cols, j.run)
@@ -68,11 +67,11 @@ type job struct {
 	run            func(worker, lo, hi int)
 }
 
-var jobs = sync.Pool{New: func() any {
+var jobs = device.NewSpare(func() *job {
 	j := new(job)
 	j.run = j.rows
 	return j
-}}
+})
 
 // rows rotates rows [lo, hi). Sines and cosines are computed once per row, for
 // all its heads: too little work for a table to pay.

@@ -45,7 +45,7 @@ type page struct {
 
 // NewCache returns a cache of at most budget bytes for the blocks of s.
 func (s *Span) NewCache(budget int64) (*Cache, error) {
-	c := &Cache{span: s, floats: 2 * s.spec.KVHeads * PagePositions * s.spec.HeadDim}
+	c := &Cache{span: s, floats: int(PageBytes(s.spec) / 4)}
 	n := budget / c.PageBytes()
 	if n < int64(s.blocks.Len()) {
 		return nil, fmt.Errorf("KV budget of %d bytes: blocks %s need at least %d",

@@ -74,3 +74,23 @@ func (l *loader) vector(want arch.Tensor) ([]float32, error) {
 	}
 	return v, nil
 }
+
+// BlockBytes returns the size of each block's tensors in the checkpoint, by
+// block, without reading any: what a node plans with before it loads a span.
+func BlockBytes(c *weights.Checkpoint, s *arch.Spec) []int64 {
+	bytes := make([]int64, s.Layers)
+	for i := range bytes {
+		b := s.BlockTensors(i)
+		for _, want := range b.List() {
+			t, _ := c.Tensor(want.Name)
+			bytes[i] += t.Size
+		}
+	}
+	return bytes
+}
+
+// PageBytes returns the size of a KV page: 16 positions of one block, float32.
+func PageBytes(s *arch.Spec) int64 {
+	const keysAndValues, elem = 2, 4
+	return keysAndValues * elem * PagePositions * int64(s.KVHeads) * int64(s.HeadDim)
+}

@@ -1,0 +1,70 @@
+package model
+
+import (
+	"bufio"
+	"os"
+	"strconv"
+	"strings"
+	"testing"
+
+	inference "github.com/farlabs/inference"
+	"github.com/farlabs/inference/kernels/device"
+	"github.com/farlabs/inference/kernels/tensor"
+)
+
+// TestOnlyTheSpansPagesAreResident runs blocks 10:20 of SmolLM2 and asks the
+// system which pages of the model file the process has mapped in: at most 5%
+// more than the span's tensors.
+func TestOnlyTheSpansPagesAreResident(t *testing.T) {
+	c, _ := openSmolLM2(t)
+	span, err := LoadSpan(c, blocks(10, 20))
+	if err != nil {
+		t.Fatal(err)
+	}
+	cache, err := span.NewCache(testBudget)
+	if err != nil {
+		t.Fatal(err)
+	}
+	b := cache.NewBranch(span.Blocks())
+	if err := b.Grow(2); err != nil {
+		t.Fatal(err)
+	}
+	q := device.NewQueue(2)
+	defer q.Close()
+	hidden := tensor.Of(make([]float32, 2*span.Hidden()), 2, span.Hidden())
+	for i := range hidden.F32() {
+		hidden.F32()[i] = float32(i%7) - 3
+	}
+	if err := span.Forward(q, hidden, Pass{span.Blocks(), inference.WireF32, []Segment{{b, 0, 2}}}); err != nil {
+		t.Fatal(err)
+	}
+	resident, want := residentBytes(t, c.Path()), span.WeightBytes()
+	t.Logf("%d KiB resident of the file, %d KiB in the span", resident>>10, want>>10)
+	if resident == 0 || float64(resident) > 1.05*float64(want) {
+		t.Errorf("%d bytes of the file are resident, the span has %d", resident, want)
+	}
+}
+
+// residentBytes sums Rss over the mappings of one file.
+func residentBytes(t *testing.T, path string) (n int64) {
+	f, err := os.Open("/proc/self/smaps")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	ours := false
+	for lines := bufio.NewScanner(f); lines.Scan(); {
+		fields := strings.Fields(lines.Text())
+		switch {
+		case len(fields) >= 5 && strings.Contains(fields[0], "-"):
+			ours = len(fields) >= 6 && fields[len(fields)-1] == path
+		case ours && len(fields) == 3 && fields[0] == "Rss:":
+			kib, err := strconv.ParseInt(fields[1], 10, 64)
+			if err != nil {
+				t.Fatal(err)
+			}
+			n += kib << 10
+		}
+	}
+	return n
+}

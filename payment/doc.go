@@ -36,7 +36,8 @@
 //     [Purse.Claims] and hands them to [Purse.Adopt]. It takes a figure that is
 //     signed by the node, at most O on every line, priced at the agreed quote,
 //     and covered by vouchers that it signed: the highest mutually signed
-//     figure. From then on both sides have N, to the unit.
+//     figure. From then on both sides have N, to the unit. A session that the
+//     node never saw is [Purse.Lost].
 //
 // Vouchers never fall. What they promise beyond N carries over to the next
 // sessions of the series; at its end it is less than the tranches that had

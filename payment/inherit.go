@@ -157,6 +157,9 @@ func (p *Purse) absorb(s *purseState) {
 			p.base.add(t.row())
 			continue
 		}
+		if t.series == s.own { // other tabs may have raised it since t was written
+			t.signed = s.promises[t.hop.Wallet]
+		}
 		t.purse, t.state = p, tabWaiting
 		p.file(t)
 	}

@@ -174,6 +174,29 @@ func (p *Purse) Adopt(r *inference.Receipt, signer inference.Address) error {
 	return nil
 }
 
+// Lost settles a claim of which the node says that it knows nothing: its Open
+// never arrived, or was too long ago. What is known to be delivered counts.
+func (p *Purse) Lost(session inference.SessionID, signer inference.Address) error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.closed {
+		return fmt.Errorf("settle lost session: %w", ErrClosed)
+	}
+	t := p.tabs[tabKey{session, signer}]
+	if t == nil || t.state != tabWaiting {
+		return fmt.Errorf("settle lost session: %w: %s", ErrUnknownSession, session)
+	}
+	t.tally.Open, t.state = inference.Units{}, tabSettled
+	if err := t.commit(); err != nil {
+		return fmt.Errorf("settle lost session: %w", err)
+	}
+	if err := p.append(func(e *encoder) { e.tab(t) }); err != nil {
+		return fmt.Errorf("settle lost session: %w", err)
+	}
+	p.trim()
+	return nil
+}
+
 // Signed returns the highest voucher of this series to a wallet, zero if none.
 func (p *Purse) Signed(wallet inference.Address) inference.Wei {
 	p.mu.Lock()

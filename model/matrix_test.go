@@ -75,6 +75,9 @@ func TestSameBitsHoweverTheModelIsRun(t *testing.T) {
 				}
 				for _, batch := range []int{1, 8} {
 					for _, chunk := range []int{1, 16, 512} {
+						if raceEnabled && chunk == 1 && batch == 1 {
+							continue
+						}
 						name := fmt.Sprintf("%s %s: %s stages, batch %d, chunk %d", variant.name, wire, cuts.name, batch, chunk)
 						var got []uint64
 						for at := 0; at < len(prompts); at += batch {

@@ -97,7 +97,12 @@ func (r *reader) spec() (*Spec, error) {
 	s.RopeDims = s.HeadDim
 	r.optionalSize(a+"rope.dimension_count", &s.RopeDims)
 
-	if embed, ok := r.tensors[s.Names.Embed]; ok && len(embed) == 2 {
+	switch embed, ok := r.tensors[s.Names.Embed]; {
+	case !ok:
+		r.fail(r.malformed("tensor %s is missing", s.Names.Embed))
+	case len(embed) != 2:
+		r.fail(r.malformed("tensor %s has shape %v, want a matrix", s.Names.Embed, embed))
+	default:
 		s.Vocab = embed[0]
 	}
 	vocab := s.Vocab

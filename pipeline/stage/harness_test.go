@@ -61,6 +61,7 @@ type span struct {
 	opened  []stage.SessionInfo
 	closed  []inference.Outcome
 	longest int // rows of one pass
+	gate    chan struct{}
 }
 
 func (s *span) Forward(q *device.Queue, hidden tensor.Buffer, p model.Pass) error {
@@ -74,6 +75,21 @@ func (s *span) Forward(q *device.Queue, hidden tensor.Buffer, p model.Pass) erro
 		}
 	}
 	return s.Span.Forward(q, hidden, p)
+}
+
+// hold makes passes wait for release.
+func (s *span) hold() {
+	gate := make(chan struct{})
+	s.hook(func(model.Pass) error { <-gate; return nil })
+	s.gate = gate
+}
+
+func (s *span) release() {
+	if s.gate != nil {
+		s.hook(nil)
+		close(s.gate)
+		s.gate = nil
+	}
 }
 
 func (s *span) hook(f func(p model.Pass) error) {
@@ -110,29 +126,38 @@ func run(t *testing.T, f func(r *rig)) {
 	synctest.Test(t, func(t *testing.T) {
 		r := &rig{t: t, net: linktest.New()}
 		r.client = r.newClient("client")
+		defer r.end()
 		f(r)
-		for _, c := range append(r.others, r.client) {
-			c.mux.Close()
-			c.peer.Wait()
-		}
-		for _, n := range r.nodes {
-			n.stop()
-			if live := n.Live(); live != 0 {
-				t.Errorf("%s: %d bytes of payload left", n.id, live)
-			}
-			if free, total := n.cache.FreePages(), n.cache.TotalPages(); free != total {
-				t.Errorf("%s: %d of %d pages free", n.id, free, total)
-			}
-			if l := n.Load(); l.Queue != 0 || l.Sessions != 0 {
-				t.Errorf("%s: load %+v at rest", n.id, l)
-			}
-		}
-		for _, c := range append(r.others, r.client) {
-			if live := c.pool.Live(); live != 0 {
-				t.Errorf("%s: %d bytes of payload left", c.id, live)
-			}
-		}
 	})
+}
+
+// end stops everything and checks that nothing is left.
+func (r *rig) end() {
+	t := r.t
+	for _, n := range r.nodes {
+		n.span.release()
+	}
+	for _, c := range append(r.others, r.client) {
+		c.mux.Close()
+		c.peer.Wait()
+	}
+	for _, n := range r.nodes {
+		n.stop()
+		if live := n.Live(); live != 0 {
+			t.Errorf("%s: %d bytes of payload left", n.id, live)
+		}
+		if free, total := n.cache.FreePages(), n.cache.TotalPages(); free != total {
+			t.Errorf("%s: %d of %d pages free", n.id, free, total)
+		}
+		if l := n.Load(); l.Queue != 0 || l.Sessions != 0 {
+			t.Errorf("%s: load %+v at rest", n.id, l)
+		}
+	}
+	for _, c := range append(r.others, r.client) {
+		if live := c.pool.Live(); live != 0 {
+			t.Errorf("%s: %d bytes of payload left", c.id, live)
+		}
+	}
 }
 
 func (n *node) stop() {

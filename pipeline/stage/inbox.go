@@ -97,6 +97,9 @@ func (s *Stage) step(from inference.PeerID, m *wire.Step, payload tensor.Buffer,
 		e.reading[from] -= n
 	}
 	e.active = now
+	if from == e.client.id {
+		e.lost = time.Time{}
+	}
 	st := &step{m: m, payload: payload, bytes: n, from: from, arrived: now, rows: m.Positions()}
 	switch old := e.find(m.Seq); {
 	case old.seq == m.Seq && old.hash != sum:

@@ -281,11 +281,9 @@ func TestReadyRowsShareAPass(t *testing.T) {
 	})
 }
 
-// hold makes passes at n wait for release.
 func hold(n *node) (release func()) {
-	gate := make(chan struct{})
-	n.span.hook(func(model.Pass) error { <-gate; return nil })
-	return func() { n.span.hook(nil); close(gate) }
+	n.span.hold()
+	return n.span.release
 }
 
 // A long prompt is computed in pieces, so that the tokens of others come out

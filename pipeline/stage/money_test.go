@@ -1,0 +1,268 @@
+package stage_test
+
+import (
+	"errors"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/farlabs/inference"
+	"github.com/farlabs/inference/pipeline/stage"
+	"github.com/farlabs/inference/pipeline/wire"
+)
+
+// books is a Meter that sells token·blocks for one wei each, all lines alike.
+type books struct {
+	mu       sync.Mutex
+	delay    time.Duration // of the disk
+	accounts map[inference.SessionID]*account
+	refuse   error
+}
+
+type account struct {
+	b       *books
+	terms   stage.Terms
+	voucher uint64
+	open    inference.Units // charged, not sent
+	sent    inference.Units
+	closed  bool
+	opens   int
+}
+
+func (b *books) Open(t stage.Terms, v *inference.Voucher) (stage.Account, error) {
+	time.Sleep(b.delay)
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.refuse != nil {
+		return nil, b.refuse
+	}
+	a := b.accounts[t.Session]
+	if a == nil {
+		a = &account{b: b}
+		b.accounts[t.Session] = a
+	}
+	a.terms = t
+	a.opens++
+	if v != nil {
+		a.voucher = v.Cumulative.Lo
+	}
+	return a, nil
+}
+
+func (a *account) Charge(l inference.Line, n uint64) error {
+	a.b.mu.Lock()
+	defer a.b.mu.Unlock()
+	if a.open.Total()+a.sent.Total()+n > a.voucher {
+		return errors.New("credit exhausted")
+	}
+	a.open[l] += n
+	return nil
+}
+
+func (a *account) Sent(l inference.Line, n uint64) {
+	a.b.mu.Lock()
+	defer a.b.mu.Unlock()
+	a.open[l] -= n
+	a.sent[l] += n
+}
+
+func (a *account) Refund(l inference.Line, n uint64) {
+	a.b.mu.Lock()
+	defer a.b.mu.Unlock()
+	a.open[l] -= n
+}
+
+func (a *account) Voucher(v *inference.Voucher) (inference.Receipt, error) {
+	time.Sleep(a.b.delay)
+	a.b.mu.Lock()
+	if v.Cumulative.Lo <= a.voucher {
+		a.b.mu.Unlock()
+		return inference.Receipt{}, errors.New("stale voucher")
+	}
+	a.voucher = v.Cumulative.Lo
+	a.b.mu.Unlock()
+	return a.Receipt()
+}
+
+func (a *account) Receipt() (inference.Receipt, error) {
+	a.b.mu.Lock()
+	defer a.b.mu.Unlock()
+	r := inference.Receipt{Session: a.terms.Session, Epoch: a.terms.Epoch, Blocks: a.terms.Blocks, Units: a.sent, Amount: inference.WeiOf(a.sent.Total())}
+	if a.closed {
+		r.Outcome = inference.OutcomeOK
+	}
+	return r, nil
+}
+
+func (a *account) Close(inference.Outcome) (inference.Receipt, error) {
+	time.Sleep(a.b.delay)
+	a.b.mu.Lock()
+	a.closed = true
+	a.b.mu.Unlock()
+	return a.Receipt()
+}
+
+func voucher(wei uint64) *inference.Voucher {
+	return &inference.Voucher{Cumulative: inference.WeiOf(wei)}
+}
+
+// paid runs f with a stage that keeps books.
+func paid(t *testing.T, f func(r *rig, n *node, b *books)) {
+	run(t, func(r *rig) {
+		b := &books{accounts: map[inference.SessionID]*account{}, delay: 5 * time.Millisecond}
+		n := r.node("n", all, func(c *stage.Config) { c.Meter = b })
+		f(r, n, b)
+		for _, a := range b.accounts {
+			if a.open.Total() != 0 {
+				t.Errorf("session %s: %v charged, neither sent nor refunded", a.terms.Session, a.open)
+			}
+		}
+	})
+}
+
+func TestWorkIsBilledWhenItLeaves(t *testing.T) {
+	paid(t, func(r *rig, n *node, b *books) {
+		rt := r.client.session([]*node{n})
+		rt.change = func(m *wire.Open) { m.Voucher = voucher(1000) }
+		if o := rt.open(); o[0].Receipt == nil || o[0].Receipt.Session != rt.id {
+			t.Errorf("receipt in Opened: %+v", o[0].Receipt)
+		}
+		rt.step(tokens(1, 20), row(0, 0, 20, wire.WantLast))
+		rt.step(tokens(1, 1), row(0, 20, 1, wire.WantLast))
+		f := rt.ids(tokens(1, 4), wire.Row{Start: 21, N: 4, Line: inference.LineDraft})
+		rt.send(f)
+		rt.wait(3)
+		rt.close()
+		want := inference.Units{inference.LinePrefill: 120, inference.LineDecode: 6, inference.LineDraft: 24}
+		a := b.accounts[rt.id]
+		if a.sent != want || !a.closed {
+			t.Errorf("billed %v, want %v; closed %v", a.sent, want, a.closed)
+		}
+		last := r.client.receipts[len(r.client.receipts)-1]
+		if last.Units != want || last.Outcome != inference.OutcomeOK {
+			t.Errorf("last receipt %+v", last)
+		}
+		p := r.client.progress[len(r.client.progress)-1]
+		if p.Sent != 3 {
+			t.Errorf("progress before the receipt: %+v", p)
+		}
+	})
+}
+
+func TestStepWaitsForItsVoucher(t *testing.T) {
+	paid(t, func(r *rig, n *node, b *books) {
+		rt := r.client.session([]*node{n})
+		rt.change = func(m *wire.Open) { m.Voucher = voucher(60) }
+		rt.open()
+		rt.step(tokens(1, 10), row(0, 0, 10, wire.WantLast))
+		rt.send(rt.ids(tokens(1, 1), row(0, 10, 1, wire.WantLast)))
+		time.Sleep(time.Second)
+		if _, ok := rt.output(2); ok {
+			t.Error("served without pay")
+		}
+		r.client.send("n", &wire.Voucher{Session: rt.id, Voucher: *voucher(120)})
+		rt.wait(2)
+		r.client.mu.Lock()
+		got := len(r.client.receipts)
+		r.client.mu.Unlock()
+		if got != 1 {
+			t.Errorf("%d receipts for a voucher", got)
+		}
+		// A voucher and the step it pays for race on two streams.
+		for i := range 9 {
+			rt.send(rt.ids(tokens(1, 1), row(0, 11+i, 1, wire.WantLast)))
+		}
+		for i := range 20 {
+			r.client.send("n", &wire.Voucher{Session: rt.id, Voucher: *voucher(uint64(130 + 10*i))})
+			time.Sleep(time.Millisecond)
+		}
+		rt.wait(11)
+		rt.close()
+	})
+}
+
+func TestUnpaidStepFailsAndALaterEpochGoesOn(t *testing.T) {
+	paid(t, func(r *rig, n *node, b *books) {
+		rt := r.client.session([]*node{n})
+		rt.change = func(m *wire.Open) { m.Voucher = voucher(60) }
+		rt.open()
+		rt.step(tokens(1, 10), row(0, 0, 10, wire.WantLast))
+		start := time.Now()
+		rt.send(rt.ids(tokens(1, 1), row(0, 10, 1, wire.WantLast)))
+		if f := rt.wantFail(wire.CodePayment); f.Text == "" || f.Seq != 2 {
+			t.Errorf("%+v", f)
+		}
+		if d := time.Since(start); d < 2*time.Second || d > 2200*time.Millisecond {
+			t.Errorf("after %v", d)
+		}
+		r.client.send("n", &wire.Voucher{Session: rt.id, Voucher: *voucher(60)})
+		time.Sleep(time.Second)
+		if f := r.client.fails[len(r.client.fails)-1]; f.Code != wire.CodePayment || f.Seq != 0 {
+			t.Errorf("a stale voucher: %+v", f)
+		}
+		rt.change = func(m *wire.Open) { m.Keep, m.Voucher = true, voucher(66) }
+		rt.open()
+		rt.step(tokens(1, 1), row(0, 10, 1, wire.WantLast))
+		if b.accounts[rt.id].opens != 2 {
+			t.Errorf("%d opens of the account", b.accounts[rt.id].opens)
+		}
+		rt.close()
+	})
+}
+
+func TestWorkThatIsNotSentIsNotBilled(t *testing.T) {
+	paid(t, func(r *rig, n *node, b *books) {
+		rt := r.client.session([]*node{n})
+		rt.change = func(m *wire.Open) { m.Voucher, m.Limits.Window = voucher(10000), 4000 }
+		rt.open()
+		hold(n)
+		rt.send(rt.ids(tokens(1, 20), row(0, 0, 20, wire.WantAll)))
+		synctest.Wait()
+		rt.open2() // a new epoch inside the pass
+		n.span.release()
+		time.Sleep(time.Second)
+		r.client.deaf = true
+		for i := range 3 { // 2,560 B each: the second waits for window
+			rt.send(rt.ids(tokens(1, 20), row(0, 20*i, 20, wire.WantAll)))
+		}
+		time.Sleep(time.Second)
+		rt.close()
+		if got := b.accounts[rt.id].sent; got != (inference.Units{inference.LinePrefill: 120}) {
+			t.Errorf("billed %v for one step that left", got)
+		}
+	})
+}
+
+// open2 sends the Open of the next epoch and does not wait.
+func (rt *route) open2() { rt.c.send(rt.peers[0], rt.opens()[0]) }
+
+func TestRefusedVoucherAtOpen(t *testing.T) {
+	paid(t, func(r *rig, n *node, b *books) {
+		b.refuse = errors.New("voucher is for another node")
+		rt := r.client.session([]*node{n})
+		rt.open2()
+		if f := rt.wantFail(wire.CodePayment); f.Text != "voucher is for another node" {
+			t.Errorf("%+v", f)
+		}
+		time.Sleep(time.Second)
+		if n.Load().Sessions != 0 {
+			t.Error("the session is there")
+		}
+	})
+}
+
+// A close that comes while the account is being opened closes it afterwards.
+func TestCloseBeforeTheDiskHasAnswered(t *testing.T) {
+	paid(t, func(r *rig, n *node, b *books) {
+		b.delay = time.Second
+		rt := r.client.session([]*node{n})
+		rt.open2()
+		time.Sleep(100 * time.Millisecond)
+		r.client.send("n", &wire.Close{Session: rt.id})
+		time.Sleep(5 * time.Second)
+		if a := b.accounts[rt.id]; a == nil || !a.closed {
+			t.Errorf("account left open: %+v", a)
+		}
+	})
+}

@@ -7,122 +7,149 @@ import (
 	"github.com/farlabs/inference"
 )
 
+// everything is below every candidate.
+var everything = candidate{logit: float32(math.Inf(-1)), id: math.MaxInt32}
+
 // draw applies top-k, top-p and min-p at the temperature and draws with u in
 // [0,1). high is the highest logit of the scratch row.
 func (s *Sampler) draw(p *Params, high float32, u float64) Choice {
-	topK := p.TopK > 0 && p.TopK < len(s.logits)
-	topP := p.TopP > 0 && p.TopP < 1
-	if !topK && !topP {
-		s.weigh(p.Temperature, high)
-		if p.MinP > 0 && p.MinP <= 1 {
-			// The likeliest id has weight exp(0) = 1.
-			for i, w := range s.weights {
-				if w < float64(p.MinP) {
-					s.weights[i] = 0
-				}
+	cut := everything
+	if p.TopK > 0 && p.TopK < len(s.logits) {
+		if s.highest(p.TopK); len(s.cands) == p.TopK {
+			cut = s.cands[0]
+		}
+	}
+	mass := s.weigh(p.Temperature, high, cut)
+	if p.TopP > 0 && p.TopP < 1 {
+		cut = s.nucleus(mass, float64(p.TopP))
+		for i, x := range s.logits {
+			if lower(candidate{logit: x, id: inference.TokenID(i)}, cut) {
+				s.weights[i] = 0
 			}
 		}
-		return invert(s.weights, u)
-	}
-
-	mass := 0.0 // of all ids still in the race
-	if topK {
-		s.highest(p.TopK)
-		for i, c := range s.cands {
-			s.cands[i].weight = weight(c.logit, high, p.Temperature)
-			mass += s.cands[i].weight
-		}
-	} else {
-		s.weigh(p.Temperature, high)
-		mass = s.nucleusCandidates(float64(p.TopP))
-	}
-	if topP {
-		s.nucleus(mass * float64(p.TopP))
 	}
 	if p.MinP > 0 && p.MinP <= 1 {
-		s.cands = slices.DeleteFunc(s.cands, func(c candidate) bool { return c.weight < float64(p.MinP) })
+		// The likeliest id has weight exp(0) = 1.
+		for i, w := range s.weights {
+			if w < float64(p.MinP) {
+				s.weights[i] = 0
+			}
+		}
 	}
-	slices.SortFunc(s.cands, func(a, b candidate) int { return int(a.id) - int(b.id) })
-	s.weights = s.weights[:0]
-	for _, c := range s.cands {
-		s.weights = append(s.weights, c.weight)
-	}
-	c := invert(s.weights, u)
-	if c.ID != None {
-		c.ID = s.cands[c.ID].id
-	}
-	return c
+	return invert(s.weights, u)
 }
 
-// weight is the unnormalised probability exp((logit − high) ÷ temperature),
-// at most 1; the difference is exact enough in float64 for any temperature.
-func weight(logit, high, temperature float32) float64 {
-	return exp((float64(logit) - float64(high)) / float64(temperature))
-}
-
-// weigh fills weights from the scratch row.
-func (s *Sampler) weigh(temperature, high float32) {
+// weigh fills weights from the scratch row, with 0 for what is lower than cut,
+// and returns their sum. A weight is the unnormalised probability
+// exp((logit − high) ÷ temperature), at most 1.
+func (s *Sampler) weigh(temperature, high float32, cut candidate) (mass float64) {
 	if cap(s.weights) < len(s.logits) {
 		s.weights = make([]float64, len(s.logits))
 	}
 	s.weights = s.weights[:len(s.logits)]
 	for i, x := range s.logits {
-		s.weights[i] = weight(x, high, temperature)
-	}
-}
-
-// highest leaves in cands the k highest logits above −∞, in no particular
-// order: a heap of k with the lowest at its root, so that most ids cost one
-// comparison.
-func (s *Sampler) highest(k int) {
-	s.cands = s.cands[:0]
-	for i, x := range s.logits {
-		c := candidate{logit: x, id: inference.TokenID(i)}
-		switch {
-		case math.IsInf(float64(x), -1):
-		case len(s.cands) < k:
-			s.cands = append(s.cands, c)
-			if len(s.cands) == k {
-				heapify(s.cands, lower)
-			}
-		case lower(s.cands[0], c):
-			s.cands[0] = c
-			siftDown(s.cands, 0, lower)
+		w := 0.0
+		if x > cut.logit || x == cut.logit && inference.TokenID(i) <= cut.id {
+			w = exp((float64(x) - float64(high)) / float64(temperature))
 		}
-	}
-}
-
-// nucleusCandidates fills cands with the ids that may belong to the nucleus of
-// share p and returns the mass of all ids: those lighter than mass·(1−p)/n
-// weigh less than mass·(1−p) together, so the heavier ones reach p without
-// them.
-func (s *Sampler) nucleusCandidates(p float64) (mass float64) {
-	for _, w := range s.weights {
+		s.weights[i] = w
 		mass += w
-	}
-	// Half of the bound: room for the rounding of the sums.
-	cut := mass * (1 - p) / float64(2*len(s.weights))
-	s.cands = s.cands[:0]
-	for i, w := range s.weights {
-		if w > 0 && w >= cut {
-			s.cands = append(s.cands, candidate{weight: w, logit: s.logits[i], id: inference.TokenID(i)})
-		}
 	}
 	return mass
 }
 
-// nucleus keeps the fewest likeliest candidates whose mass reaches the given
-// one, at least one.
-func (s *Sampler) nucleus(mass float64) {
-	heapify(s.cands, higher)
-	rest, sum := len(s.cands), 0.0
-	for rest > 0 && (sum < mass || rest == len(s.cands)) {
-		sum += s.cands[0].weight
-		rest--
-		s.cands[0], s.cands[rest] = s.cands[rest], s.cands[0]
-		siftDown(s.cands[:rest], 0, higher)
+// highest leaves in cands the k highest logits above −∞: a heap of k with the
+// lowest at its root, so that most ids cost one comparison. Where there are
+// fewer than k, all of them, in ascending order of ids.
+func (s *Sampler) highest(k int) {
+	s.cands = s.cands[:0]
+	for i, x := range s.logits {
+		switch {
+		case len(s.cands) < k:
+			if x < float32(-math.MaxFloat32) {
+				continue // −∞
+			}
+			s.cands = append(s.cands, candidate{logit: x, id: inference.TokenID(i)})
+			if len(s.cands) == k {
+				heapify(s.cands)
+			}
+		case x > s.cands[0].logit: // of equals the lower id is in already
+			s.cands[0] = candidate{logit: x, id: inference.TokenID(i)}
+			siftDown(s.cands, 0)
+		}
 	}
-	s.cands = append(s.cands[:0], s.cands[rest:]...)
+}
+
+// nucleus returns the lowest member of the nucleus: the fewest likeliest ids
+// whose weights reach the share p of their sum, mass. All ids lighter than
+// mass·(1−p)/n weigh less than mass·(1−p) together, so the heavier ones reach
+// p without them; among those it partitions towards the place where the sum
+// passes the share (Hoare's selection, by weight).
+func (s *Sampler) nucleus(mass, p float64) candidate {
+	// Half of the bound: room for the rounding of the sums.
+	least := mass * (1 - p) / float64(2*len(s.weights))
+	s.cands = s.cands[:0]
+	for i, w := range s.weights {
+		if w > 0 && w >= least {
+			s.cands = append(s.cands, candidate{weight: w, logit: s.logits[i], id: inference.TokenID(i)})
+		}
+	}
+	return reach(s.cands, mass*p, 64)
+}
+
+// reach returns the candidate with which the sum of weights, likeliest first,
+// reaches missing. After so many rounds of unlucky pivots (contrived logits) it
+// sorts. It reorders c, which must not be empty.
+func reach(c []candidate, missing float64, rounds int) candidate {
+	for len(c) > 1 {
+		if rounds--; rounds < 0 {
+			slices.SortFunc(c, func(a, b candidate) int { return b.compare(a) })
+			for len(c) > 1 && c[0].weight < missing {
+				missing -= c[0].weight
+				c = c[1:]
+			}
+			break
+		}
+		upper, weight := partition(c)
+		pivot := c[upper-1]
+		switch {
+		case weight-pivot.weight >= missing && upper > 1:
+			c = c[:upper-1] // reached before the pivot
+		case weight >= missing || upper == len(c):
+			return pivot
+		default:
+			missing -= weight
+			c = c[upper:]
+		}
+	}
+	return c[0]
+}
+
+// partition moves what is higher than a pivot, the median of three, to the
+// front and the pivot behind it. It returns how many that are and their weight.
+func partition(c []candidate) (upper int, weight float64) {
+	last := len(c) - 1
+	first, middle := 0, last/2
+	if lower(c[first], c[middle]) {
+		c[first], c[middle] = c[middle], c[first]
+	}
+	if lower(c[middle], c[last]) {
+		c[middle], c[last] = c[last], c[middle]
+		if lower(c[first], c[middle]) {
+			c[first], c[middle] = c[middle], c[first]
+		}
+	}
+	c[middle], c[last] = c[last], c[middle]
+	pivot := c[last]
+	for i := range last {
+		if lower(pivot, c[i]) {
+			weight += c[i].weight
+			c[upper], c[i] = c[i], c[upper]
+			upper++
+		}
+	}
+	c[upper], c[last] = c[last], c[upper]
+	return upper + 1, weight + pivot.weight
 }
 
 // invert returns the index at which the running sum of weights passes u of

@@ -1,6 +1,14 @@
 package sample
 
-// lower reports that a is less likely than b: by logit, of equals the higher id.
+import "cmp"
+
+// compare orders candidates by logit, of equals the lower id is the higher
+// candidate.
+func (a candidate) compare(b candidate) int {
+	return cmp.Or(cmp.Compare(a.logit, b.logit), cmp.Compare(b.id, a.id))
+}
+
+// lower reports that a comes after b: a lower logit, of equals the higher id.
 func lower(a, b candidate) bool {
 	if a.logit != b.logit {
 		return a.logit < b.logit
@@ -8,27 +16,24 @@ func lower(a, b candidate) bool {
 	return a.id > b.id
 }
 
-// higher is the reverse of lower.
-func higher(a, b candidate) bool { return lower(b, a) }
-
-// heapify orders c so that no element is first(…) before its parent.
-func heapify(c []candidate, first func(a, b candidate) bool) {
+// heapify makes c a heap with its lowest candidate at the root.
+func heapify(c []candidate) {
 	for i := len(c)/2 - 1; i >= 0; i-- {
-		siftDown(c, i, first)
+		siftDown(c, i)
 	}
 }
 
 // siftDown moves element i down to its place.
-func siftDown(c []candidate, i int, first func(a, b candidate) bool) {
+func siftDown(c []candidate, i int) {
 	for {
 		child := 2*i + 1
 		if child >= len(c) {
 			return
 		}
-		if child+1 < len(c) && first(c[child+1], c[child]) {
+		if child+1 < len(c) && lower(c[child+1], c[child]) {
 			child++
 		}
-		if !first(c[child], c[i]) {
+		if !lower(c[child], c[i]) {
 			return
 		}
 		c[i], c[child] = c[child], c[i]

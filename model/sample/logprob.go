@@ -14,31 +14,43 @@ type LogProb struct {
 	LogProb float64 // ≤ 0; −∞ for an id that cannot come, or that there is not
 }
 
-// LogSumExp returns log Σ exp(logit), the amount by which logits exceed
-// log-probabilities; −∞ when no logit is above −∞. NaN counts as −∞, +∞ as
-// the largest float32. A caller whose rows are longer than the vocabulary
-// (padding) cuts them first.
-func LogSumExp(logits []float32) float64 {
+// total is Σ exp(logit) in two parts: its logarithm is high + log, where high
+// is the highest logit, so that huge logits lose nothing.
+type total struct{ high, log float64 }
+
+// totalOf returns high = −∞ when no logit is above −∞.
+func totalOf(logits []float32) total {
 	best := argmax(logits)
 	if best == None {
-		return math.Inf(-1)
+		return total{high: math.Inf(-1)}
 	}
 	high := float64(cleaned(logits[best]))
 	sum := 0.0
 	for _, x := range logits {
 		sum += exp(float64(cleaned(x)) - high)
 	}
-	return high + log(sum)
+	return total{high: high, log: log(sum)}
 }
 
-// LogProbs returns the log-probability of each of ids.
+// logProb returns the log-probability of one logit of the row.
+func (t total) logProb(logit float32) float64 {
+	logit = cleaned(logit)
+	if math.IsInf(float64(logit), -1) {
+		return math.Inf(-1)
+	}
+	return (float64(logit) - t.high) - t.log
+}
+
+// LogProbs returns the log-probability of each of ids. As in sampling, NaN
+// counts as −∞ and +∞ as the largest float32. A caller whose rows are longer
+// than the vocabulary (padding) cuts them first.
 func LogProbs(logits []float32, ids []inference.TokenID) []float64 {
-	sum := LogSumExp(logits)
+	t := totalOf(logits)
 	out := make([]float64, len(ids))
 	for i, id := range ids {
 		out[i] = math.Inf(-1)
 		if id >= 0 && int(id) < len(logits) {
-			out[i] = logProb(logits[id], sum)
+			out[i] = t.logProb(logits[id])
 		}
 	}
 	return out
@@ -54,25 +66,11 @@ func TopLogProbs(logits []float32, n int) []LogProb {
 	defer samplers.Put(s)
 	s.clean(logits)
 	s.highest(n)
-	slices.SortFunc(s.cands, func(a, b candidate) int {
-		if higher(a, b) {
-			return -1
-		}
-		return 1
-	})
-	sum := LogSumExp(logits)
+	slices.SortFunc(s.cands, func(a, b candidate) int { return b.compare(a) })
+	t := totalOf(logits)
 	out := make([]LogProb, len(s.cands))
 	for i, c := range s.cands {
-		out[i] = LogProb{ID: c.id, LogProb: logProb(c.logit, sum)}
+		out[i] = LogProb{ID: c.id, LogProb: t.logProb(c.logit)}
 	}
 	return out
-}
-
-// logProb returns logit − sum without NaN and never above 0.
-func logProb(logit float32, sum float64) float64 {
-	logit = cleaned(logit)
-	if math.IsInf(float64(logit), -1) {
-		return math.Inf(-1)
-	}
-	return min(0, float64(logit)-sum)
 }

@@ -17,30 +17,19 @@ const (
 // is 0, so that no result is subnormal. exp(−∞) is 0.
 //
 // x = k·ln 2 + r with |r| ≤ ln 2 / 2, and eʳ by its Taylor series to r¹³,
-// whose remainder is below 2⁻⁵⁷.
+// whose remainder is below 2⁻⁵⁷, 1, even and odd powers apart.
 func exp(x float64) float64 {
 	if !(x >= -708) {
 		return 0
 	}
 	k := math.Floor(float64(x*math.Log2E) + 0.5)
 	r := (x - float64(k*ln2Hi)) - float64(k*ln2Lo)
-	sum := 0.0
-	for i := len(inverseFactorials) - 1; i >= 0; i-- {
-		sum = float64(sum*r) + inverseFactorials[i]
-	}
+	z := float64(r * r)
+	even := float64(z * (1./2 + float64(z*(1./24+float64(z*(1./720+float64(z*(1./40320+float64(z*(1./3628800+float64(z*(1./479001600))))))))))))
+	odd := 1 + float64(z*(1./6+float64(z*(1./120+float64(z*(1./5040+float64(z*(1./362880+float64(z*(1./39916800+float64(z*(1./6227020800))))))))))))
+	sum := 1 + (even + float64(r*odd))
 	return float64(sum * math.Float64frombits(uint64(int64(k)+1023)<<52))
 }
-
-// inverseFactorials[i] is 1/i!.
-var inverseFactorials = func() (f [14]float64) {
-	f[0] = 1
-	n := 1.0
-	for i := 1; i < len(f); i++ {
-		n *= float64(i) // exact: 13! < 2⁵³
-		f[i] = 1 / n
-	}
-	return f
-}()
 
 // log returns the natural logarithm of a normal x > 0 within two units in the
 // last place.

@@ -56,11 +56,11 @@ type Choice struct {
 }
 
 // Sampler samples with scratch memory that grows to the vocabulary once
-// (24 bytes per id at most) and is reused; steady state allocates nothing. The
+// (32 bytes per id at most) and is reused; steady state allocates nothing. The
 // zero value is ready. One goroutine at a time may use it.
 type Sampler struct {
 	logits  []float32 // [vocab] cleaned, then modified
-	weights []float64 // [vocab] exp((logit − max) ÷ temperature)
+	weights []float64 // [vocab] exp((logit − max) ÷ temperature), 0 for ids that are out
 	cands   []candidate
 	counts  []int32             // [vocab] occurrences; zero between calls
 	seen    []inference.TokenID // ids whose counts are not zero
@@ -120,21 +120,21 @@ func (s *Sampler) clean(logits []float32) {
 
 // cleaned maps NaN to −∞ and +∞ to the largest float32.
 func cleaned(x float32) float32 {
-	switch {
-	case x != x:
-		return float32(math.Inf(-1))
-	case x > math.MaxFloat32:
+	if x <= math.MaxFloat32 { // false for NaN
+		return x
+	}
+	if x > 0 {
 		return math.MaxFloat32
 	}
-	return x
+	return float32(math.Inf(-1))
 }
 
-// argmax returns the id of the highest cleaned logit above −∞, the lowest of
-// equals, or None.
+// argmax returns the id of the highest logit above −∞, the lowest of equals, or
+// None.
 func argmax(logits []float32) inference.TokenID {
 	best, high := None, float32(math.Inf(-1))
 	for i, x := range logits {
-		if x = cleaned(x); x > high {
+		if x > high {
 			best, high = inference.TokenID(i), x
 		}
 	}

@@ -21,14 +21,32 @@ const (
 func (c class) white() bool { return c >= space }
 
 // classPages is a two-level table of classes: page of r>>8, then r&0xFF. Equal
-// pages are shared, so it takes about 40 KB.
+// pages are shared, so it takes about 60 KB.
 var classPages = func() (pages [(unicode.MaxRune + 1) >> 8]*[256]class) {
+	flat := make([]class, unicode.MaxRune+1)
+	for _, t := range []struct {
+		runes *unicode.RangeTable
+		class class
+	}{
+		{unicode.L, letter}, {newLetters, letter},
+		{unicode.N, number}, {newNumbers, number},
+		{unicode.White_Space, space},
+	} {
+		for _, r := range t.runes.R16 {
+			for c := int(r.Lo); c <= int(r.Hi); c += int(r.Stride) {
+				flat[c] = t.class
+			}
+		}
+		for _, r := range t.runes.R32 {
+			for c := int(r.Lo); c <= int(r.Hi); c += int(r.Stride) {
+				flat[c] = t.class
+			}
+		}
+	}
+	flat['\r'], flat['\n'] = newline, newline
 	shared := map[[256]class]*[256]class{}
 	for p := range pages {
-		var page [256]class
-		for i := range page {
-			page[i] = classify(rune(p<<8 | i))
-		}
+		page := [256]class(flat[p<<8:])
 		if shared[page] == nil {
 			shared[page] = &page
 		}
@@ -36,20 +54,6 @@ var classPages = func() (pages [(unicode.MaxRune + 1) >> 8]*[256]class) {
 	}
 	return pages
 }()
-
-func classify(r rune) class {
-	switch {
-	case r == '\r' || r == '\n':
-		return newline
-	case unicode.IsSpace(r): // White_Space
-		return space
-	case unicode.IsLetter(r), unicode.Is(newLetters, r):
-		return letter
-	case unicode.IsNumber(r), unicode.Is(newNumbers, r):
-		return number
-	}
-	return other
-}
 
 // classAt returns the class and length in bytes of the rune at s[i:], which
 // must be valid UTF-8 and not at its end.

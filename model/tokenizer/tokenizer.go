@@ -8,8 +8,8 @@
 //  1. Special tokens are split off, leftmost-longest, where asked for. Nothing
 //     else makes a special token: text that merely looks like one is text.
 //  2. Unicode normalisation (NFC for the qwen2 split, none for the others).
-//  3. The split into words ([tokenizer.ggml.pre]: smollm, gpt-2, llama-bpe,
-//     qwen2), by hand-written scanners.
+//  3. The split into words that tokenizer.ggml.pre names: smollm, gpt-2,
+//     llama-bpe or qwen2, each a hand-written scanner.
 //  4. Byte-pair merges within each word, lowest rank first, leftmost first.
 //     A byte that the vocabulary does not have is dropped, as there is no
 //     unknown token in these vocabularies.

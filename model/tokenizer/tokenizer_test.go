@@ -116,17 +116,15 @@ func TestMergeEqualsTheDefinition(t *testing.T) {
 
 func TestLongWordsTakeNoQuadraticTime(t *testing.T) {
 	const n = 1 << 20
-	for _, pre := range splitNames {
-		tok := tokenizerOf(t, pre)
-		for _, unit := range []string{"a", " ", "\n", "e\u0301"} {
-			text := strings.Repeat(unit, n/len(unit))
-			begin := time.Now()
-			ids := tok.Encode(text, true)
-			if took := time.Since(begin); took > 20*time.Second {
-				t.Errorf("%s: 1 MiB of %q took %v", pre, unit, took)
-			} else {
-				t.Logf("%s: 1 MiB of %q: %d ids in %v", pre, unit, len(ids), took.Round(time.Millisecond))
-			}
+	for _, c := range []struct{ pre, unit string }{{"gpt-2", "a"}, {"smollm", " "}, {"llama-bpe", "\n"}, {"qwen2", "e\u0301"}, {"qwen2", "\u0301"}} {
+		tok := tokenizerOf(t, c.pre)
+		text := strings.Repeat(c.unit, n/len(c.unit))
+		begin := time.Now()
+		ids := tok.Encode(text, true)
+		took := time.Since(begin)
+		t.Logf("%s: 1 MiB of %q: %d ids in %v", c.pre, c.unit, len(ids), took.Round(time.Millisecond))
+		if took > 20*time.Second { // a second or so is usual; n² would be an hour
+			t.Errorf("%s: 1 MiB of %q took %v", c.pre, c.unit, took)
 		}
 	}
 }

@@ -3,6 +3,7 @@ package payment
 import (
 	"encoding/binary"
 	"errors"
+	"flag"
 	"testing"
 
 	"github.com/farlabs/inference"
@@ -292,5 +293,6 @@ func (w *world) equal() {
 
 func TestMain(m *testing.M) {
 	childMain()
+	flag.Set("rapid.checks", "40") // a command line says otherwise
 	goleak.VerifyTestMain(m)
 }

@@ -10,8 +10,8 @@ import (
 	"time"
 
 	"github.com/farlabs/inference"
-	ma "github.com/multiformats/go-multiaddr"
-	manet "github.com/multiformats/go-multiaddr/net"
+	"github.com/libp2p/go-libp2p/core/network"
+	"github.com/libp2p/go-libp2p/core/peer"
 )
 
 const (
@@ -26,6 +26,10 @@ const (
 	// maxAnnounced bounds the addresses in a record.
 	maxAnnounced = 12
 )
+
+// repeats are the ages at which a changed record is announced again: a mesh
+// that was forming when it first went out may have let it fall.
+var repeats = [...]time.Duration{time.Second, 2500 * time.Millisecond}
 
 // interval is the time between two announcements with count nodes.
 func interval(least time.Duration, count int) time.Duration {
@@ -46,6 +50,8 @@ type announcer struct {
 type announced struct {
 	record  inference.NodeRecord
 	signed  *signedRecord
+	fresh   time.Time // last change
+	repeat  int       // how many of repeats are done
 	next    time.Time // on the model's topic
 	nextAll time.Time // on the topic of all models
 	provide time.Time // in the DHT
@@ -77,8 +83,8 @@ func (n *Node) Announce(ctx context.Context, rec *inference.NodeRecord) error {
 	if err != nil {
 		return fmt.Errorf("announce: %w", err)
 	}
-	*rec = s.record
-	rec.Addrs = slices.Clone(rec.Addrs)
+	rec.Peer, rec.Sequence, rec.Relay = s.record.Peer, s.record.Sequence, s.record.Relay
+	rec.Addrs = slices.Clone(s.record.Addrs)
 	n.push(ctx)
 	if s.record.State == inference.StateGone {
 		n.news.drop(s.record.Digest)
@@ -92,6 +98,12 @@ func (n *Node) push(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(ctx, time.Second)
 	defer cancel()
 	peers, _ := n.servers.list()
+	if len(peers) == 0 {
+		peers = n.host.Network().Peers() // not introduced yet
+	}
+	peers = slices.DeleteFunc(peers, func(p peer.ID) bool {
+		return n.host.Network().Connectedness(p) == network.NotConnected
+	})
 	rand.Shuffle(len(peers), func(i, j int) { peers[i], peers[j] = peers[j], peers[i] })
 	q := n.news.request(false)
 	var wg sync.WaitGroup
@@ -160,11 +172,19 @@ func (a *announcer) publish(rec *inference.NodeRecord, fresh bool) (*signedRecor
 	if rec.RTTs == nil {
 		o.record.RTTs = nil // measured anew each time
 	}
+	if fresh {
+		o.fresh, o.repeat = now, 0
+	}
 	o.next = now.Add(jitter(fast))
 	n.gossipTo(r.Digest, s)
 	if toAll {
 		o.nextAll = now.Add(jitter(slow))
 		n.gossipAll(s)
+	}
+	if o.repeat < len(repeats) {
+		o.next = o.fresh.Add(repeats[o.repeat])
+		o.nextAll = o.next
+		o.repeat++
 	}
 	a.poke()
 	return s, nil
@@ -211,7 +231,7 @@ func (a *announcer) step() time.Duration {
 		}
 		if !now.Before(o.next) {
 			due = append(due, o.record)
-			o.next = now.Add(n.cfg.Heartbeat)
+			o.next = now.Add(n.cfg.Heartbeat) // publish decides anew
 		}
 		if !now.Before(o.provide) {
 			// Without neighbours there is nobody to store it yet.
@@ -334,25 +354,23 @@ func (a *announcer) goodbye() {
 // advertised returns the addresses for the record, best first, without the
 // loopback ones unless there are no others, and whether all lead over a relay.
 func (n *Node) advertised() (addrs []string, relay bool) {
-	var public, private, local, relayed []string
-	for _, a := range n.host.Addrs() {
-		s := a.String()
-		if _, err := a.ValueForProtocol(ma.P_CIRCUIT); err == nil {
-			relayed = append(relayed, s)
-		} else if manet.IsIPLoopback(a) {
-			local = append(local, s)
-		} else if manet.IsPrivateAddr(a) {
-			private = append(private, s)
-		} else {
-			public = append(public, s)
+	local, relayed := 0, 0
+	for _, a := range sortAddrs(n.host.Addrs()) {
+		if len(addrs) == maxAnnounced || len(a.String()) > 256 {
+			continue
 		}
+		switch nearness(a) {
+		case hereOnly:
+			if local < len(addrs) {
+				continue
+			}
+			local++
+		case byRelay:
+			relayed++
+		}
+		addrs = append(addrs, a.String())
 	}
-	out := append(append(public, private...), relayed...)
-	if len(public)+len(private) == 0 {
-		out = append(out, local...)
-	}
-	out = slices.DeleteFunc(out, func(s string) bool { return len(s) > 256 })
-	return out[:min(len(out), maxAnnounced)], len(relayed) > 0 && len(relayed) == len(out)
+	return addrs, relayed > 0 && relayed == len(addrs)
 }
 
 // roundTrips returns the measured round trips to nodes of the same model, ms.

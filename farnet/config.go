@@ -61,6 +61,9 @@ type Config struct {
 	// every listen address is a loopback address, or, when nothing is
 	// listened on, every bootstrap address is one.
 	MDNS Switch
+	// PortMap asks the local network's router to forward the port (UPnP,
+	// NAT-PMP). Auto: on, unless every listen address is a loopback address.
+	PortMap Switch
 	// ClientMode makes a peer that uses the network without serving it: it
 	// relays no gossip, stores nothing in the DHT and is in nobody's table.
 	ClientMode bool
@@ -75,7 +78,7 @@ type Config struct {
 	// that the gossip that each node receives stays constant.
 	Heartbeat time.Duration
 	// ProbeInterval is the time between two rounds of pings to connected nodes
-	// of the followed models, default 1.5 s.
+	// of the followed models, default 1 s.
 	ProbeInterval time.Duration
 	// ProbeTimeout is how long a ping or a probing dial may take before its
 	// peer is a suspect, default 2 s.
@@ -96,7 +99,7 @@ func DefaultConfig() Config {
 	return Config{
 		Agent:         "farlabs",
 		Heartbeat:     30 * time.Second,
-		ProbeInterval: 1500 * time.Millisecond,
+		ProbeInterval: time.Second,
 		ProbeTimeout:  2 * time.Second,
 		DialTimeout:   5 * time.Second,
 	}
@@ -154,8 +157,8 @@ func (c *Config) Validate() error {
 			errs = append(errs, fmt.Errorf("bootstrap: %w", err))
 		}
 	}
-	if c.MDNS > Off {
-		errs = append(errs, fmt.Errorf("mdns: unknown setting %d", c.MDNS))
+	if c.MDNS > Off || c.PortMap > Off {
+		errs = append(errs, fmt.Errorf("mdns %d, port map %d: want Auto, On or Off", c.MDNS, c.PortMap))
 	}
 	if len(c.Agent) > 128 {
 		errs = append(errs, errors.New("agent: longer than 128 bytes"))

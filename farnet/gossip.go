@@ -64,6 +64,8 @@ func (n *Node) startGossip() error {
 
 // join makes sure that the model's topic is followed.
 func (n *Node) join(d inference.Digest) error {
+	n.joinMu.Lock()
+	defer n.joinMu.Unlock()
 	n.mu.Lock()
 	_, ok := n.follows[d]
 	full := len(n.follows) >= maxTopics

@@ -86,7 +86,7 @@ func newHost(ctx context.Context, cfg *Config, id *identity) (host.Host, error) 
 		opts = append(opts, tcpAndQUIC, libp2p.DisableRelay(), libp2p.DisableIdentifyAddressDiscovery())
 	default:
 		opts = append(opts, tcpAndQUIC, libp2p.EnableRelay(), libp2p.EnableHolePunching(), libp2p.EnableAutoNATv2())
-		if len(listen) > 0 {
+		if len(listen) > 0 && cfg.PortMap != Off {
 			opts = append(opts, libp2p.NATPortMap())
 		}
 	}
@@ -208,32 +208,27 @@ func allLoopback(addrs []ma.Multiaddr) bool {
 // through more routers. Direct addresses come before relays.
 func rankDials(addrs []ma.Multiaddr) []network.AddrDelay {
 	var near, far, relay []ma.Multiaddr
-	for _, a := range addrs {
-		_, err := a.ValueForProtocol(ma.P_CIRCUIT)
-		switch {
-		case err == nil:
+	for _, a := range sortAddrs(addrs) {
+		switch nearness(a) {
+		case byRelay:
 			relay = append(relay, a)
-		case manet.IsPrivateAddr(a):
-			near = append(near, a)
-		default:
+		case everywhere:
 			far = append(far, a)
+		default:
+			near = append(near, a)
 		}
 	}
 	var out []network.AddrDelay
-	var tcps, others time.Duration
-	for _, a := range near {
-		if _, err := a.ValueForProtocol(ma.P_TCP); err == nil {
-			out = append(out, network.AddrDelay{Addr: a, Delay: tcps})
-			tcps += 10 * time.Millisecond
+	var delay time.Duration
+	for _, tcp := range []bool{true, false} {
+		for _, a := range near {
+			if isTCP(a) == tcp {
+				out = append(out, network.AddrDelay{Addr: a, Delay: delay})
+				delay += 10 * time.Millisecond
+			}
 		}
-	}
-	if tcps > 0 {
-		others = tcps + 50*time.Millisecond
-	}
-	for _, a := range near {
-		if _, err := a.ValueForProtocol(ma.P_TCP); err != nil {
-			out = append(out, network.AddrDelay{Addr: a, Delay: others})
-			others += 10 * time.Millisecond
+		if delay > 0 {
+			delay += 50 * time.Millisecond
 		}
 	}
 	out = append(out, swarm.DefaultDialRanker(far)...)

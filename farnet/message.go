@@ -57,7 +57,7 @@ func (q *request) append(b []byte) []byte {
 	}
 	b = binary.AppendUvarint(b, uint64(len(q.push)))
 	for _, p := range q.push {
-		b = append(binary.AppendUvarint(b, uint64(len(p))), p...)
+		b = appendBytes(b, p)
 	}
 	return b
 }
@@ -138,8 +138,7 @@ func parseMessage(b []byte) (message, error) {
 
 // writeFrame sends uvarint(length) body in one Write.
 func writeFrame(w io.Writer, body []byte) error {
-	b := binary.AppendUvarint(make([]byte, 0, len(body)+4), uint64(len(body)))
-	_, err := w.Write(append(b, body...))
+	_, err := w.Write(appendBytes(make([]byte, 0, len(body)+4), body))
 	return err
 }
 

@@ -40,6 +40,7 @@ type Node struct {
 	wg     sync.WaitGroup // every goroutine of the node
 	once   sync.Once
 
+	joinMu  sync.Mutex // one topic is joined at a time; before mu
 	mu      sync.Mutex
 	closing bool
 	follows map[inference.Digest]*topic // gossip topic of each followed model; nil values in client mode
@@ -161,10 +162,11 @@ func (n *Node) Close() error {
 func (n *Node) ID() inference.PeerID { return inference.PeerID(n.self.String()) }
 
 // Addrs returns the full multiaddrs, ending in /p2p/<peer id>, at which the
-// node can be reached: what another node's Bootstrap takes.
+// node can be reached, those that lead there from farthest away first: what
+// another node's Bootstrap takes.
 func (n *Node) Addrs() []string {
 	var out []string
-	for _, a := range n.host.Addrs() {
+	for _, a := range sortAddrs(n.host.Addrs()) {
 		out = append(out, a.String()+"/p2p/"+n.self.String())
 	}
 	return out

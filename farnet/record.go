@@ -61,8 +61,7 @@ func sign(r inference.NodeRecord, interval time.Duration, key ed25519.PrivateKey
 	}
 	payload := appendPayload(nil, &r, interval)
 	sig := ed25519.Sign(key, append([]byte(recordDomain), payload...))
-	b := binary.AppendUvarint(nil, uint64(len(payload)))
-	b = append(append(b, payload...), sig...)
+	b := append(appendBytes(nil, payload), sig...)
 	if len(b) > MaxRecordBytes {
 		return nil, fmt.Errorf("node record of %d bytes, at most %d: %w", len(b), MaxRecordBytes, ErrTooLarge)
 	}
@@ -151,7 +150,7 @@ func printable(s string, most int) bool {
 }
 
 func appendPayload(b []byte, r *inference.NodeRecord, interval time.Duration) []byte {
-	text := func(s string) { b = append(binary.AppendUvarint(b, uint64(len(s))), s...) }
+	text := func(s string) { b = appendBytes(b, s) }
 	num := func(n uint64) { b = binary.AppendUvarint(b, n) }
 	float := func(f float64) { b = binary.BigEndian.AppendUint64(b, math.Float64bits(f)) }
 
@@ -197,6 +196,11 @@ func appendPayload(b []byte, r *inference.NodeRecord, interval time.Duration) []
 		float(r.RTTs[p])
 	}
 	return b
+}
+
+// appendBytes appends the length of s and s.
+func appendBytes[T string | []byte](b []byte, s T) []byte {
+	return append(binary.AppendUvarint(b, uint64(len(s))), s...)
 }
 
 func parsePayload(b []byte) (rec inference.NodeRecord, interval time.Duration, err error) {

@@ -14,6 +14,10 @@ import (
 	"github.com/libp2p/go-libp2p/p2p/host/eventbus"
 )
 
+// settleAfter is how long a new pair of gossip neighbours may take to know of
+// each other's topics.
+const settleAfter = 1200 * time.Millisecond
+
 // servers is the set of connected peers that answer snapshots: the nodes of
 // the network, as opposed to its clients and to strangers.
 type servers struct {
@@ -124,6 +128,12 @@ func (n *Node) met(p peer.ID) {
 			n.joining.endExchange(p, err == nil)
 			if err != nil {
 				n.log.Debug("snapshot failed", "err", err)
+				return
+			}
+			// Once more when the gossip has surely reached this node: what was
+			// announced between the snapshot and then may have missed it.
+			if sleep(ctx, settleAfter) {
+				_ = n.exchange(ctx, p, n.news.request(true))
 			}
 		})
 	}

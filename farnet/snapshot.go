@@ -231,7 +231,7 @@ func (n *Node) readMessage(b []byte) (end bool, err error) {
 	case msgSuspect:
 		// Somebody else's word is only a reason to look for oneself.
 		if n.table.knows(m.suspect) && !n.health.suspected(m.suspect) && n.health.hinted(m.suspect) {
-			n.verify(m.suspect)
+			n.verifyWithin(m.suspect, min(hintTimeout, n.cfg.ProbeTimeout))
 		}
 	case msgEnd:
 		return true, nil

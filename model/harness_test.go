@@ -29,7 +29,7 @@ type chain struct {
 	wire   inference.WireDType
 }
 
-const testBudget = 64 << 20
+const testBudget = 256 << 20
 
 // cut is one stage: the blocks it holds and those it serves.
 type cut struct{ holds, serves inference.BlockRange }

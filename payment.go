@@ -96,6 +96,17 @@ func (q Quote) Cost(u Units) (sum Wei, ok bool) {
 	return sum, true
 }
 
+// Dearest returns the price of the dearest line: what a token·block costs at
+// most. Ceilings are held against it, so that no line can hide a price.
+func (q Quote) Dearest() (most Wei) {
+	for _, w := range q {
+		if w.Cmp(most) > 0 {
+			most = w
+		}
+	}
+	return most
+}
+
 // Signature is a secp256k1 signature r ‖ s ‖ v, v = 27 or 28, s in the lower half.
 type Signature [65]byte
 

@@ -47,7 +47,7 @@ type Client struct {
 	exchange *Exchange
 	queue    *device.Queue
 	purse    *payment.Purse
-	ratings  *rating.Store
+	ratings  *rating.Book
 	stop     func() // of the peer-down subscription
 	once     sync.Once
 	closed   error
@@ -117,7 +117,7 @@ func (c *Client) Node() *farnet.Node { return c.node }
 func (c *Client) Exchange() *Exchange { return c.exchange }
 
 // Ratings returns what the client has observed of peers.
-func (c *Client) Ratings() *rating.Store { return c.ratings }
+func (c *Client) Ratings() *rating.Book { return c.ratings }
 
 // Usage says what was spent, this process and earlier ones.
 func (c *Client) Usage() payment.Usage { return c.purse.Usage() }

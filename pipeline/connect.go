@@ -87,7 +87,7 @@ func (c *Client) assemble(ctx context.Context, m *catalog.Model) (*DistributedPi
 		Model: m.ID, Digest: m.Digest(), Blocks: spec.Layers, Context: spec.Context,
 		Ends: ends, Queue: c.queue, Tokenizer: tok, Template: template,
 		Exchange: c.exchange, Links: c.mux, Directory: dir,
-		Purse: purse{c.purse}, Scores: scores{c.ratings, m.Digest()},
+		Purse: purse{c.purse}, Scores: scores{c.ratings.For(m.Digest())},
 		Events: c.cfg.Events, Log: c.cfg.Log, Defaults: c.cfg.Defaults,
 	})
 	p.close = func() error {

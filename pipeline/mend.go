@@ -158,7 +158,7 @@ func (s *Session) patch(offers []inference.Offer, need route.Need) ([]*hop, int,
 			if i == at {
 				continue
 			}
-			cost, _ := h.Offer.Record.Quote[inference.LineDecode].Mul(uint64(h.Blocks.Len()))
+			cost, _ := h.Offer.Record.Quote.Dearest().Mul(uint64(h.Blocks.Len()))
 			left, ok := need.Ceiling.Sub(cost)
 			if !ok || left.IsZero() {
 				return nil, 0, false

@@ -60,13 +60,13 @@ key of the settings file (max_sessions).`,
 // flags are the settings of the daemon.
 type flags struct {
 	model, modelID, blocks, identity, dataDir, name string
-	bootstrap, listen, announce                      []string
-	memory, kvCache                                  cli.Size
-	maxSessions                                      int
-	price                                            float64
-	credit                                           uint64
-	wallet, metrics, logFormat, mdns                 string
-	json, verbose                                    bool
+	bootstrap, listen, announce                     []string
+	memory, kvCache                                 cli.Size
+	maxSessions                                     int
+	price                                           float64
+	credit                                          uint64
+	wallet, metrics, logFormat, mdns                string
+	json, verbose                                   bool
 }
 
 func (f *flags) add(c *cobra.Command) {

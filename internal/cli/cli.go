@@ -2,7 +2,8 @@
 // signals, settings in their three spellings and errors that end it; sizes;
 // the data directory; progress for people and events for programs.
 //
-// It knows nothing of nodes or pipelines.
+// It shows the catalog and the books for both commands; it knows nothing of
+// nodes or pipelines.
 package cli
 
 import (

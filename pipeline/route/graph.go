@@ -33,7 +33,7 @@ func newGraph(offers []inference.Offer, need Need) *graph {
 		}
 		g.index[o.Record.Peer] = i
 		g.block = append(g.block, blockTime(&o, need))
-		g.wei = append(g.wei, weiFloat(o.Record.Quote[inference.LineDecode]))
+		g.wei = append(g.wei, weiFloat(o.Record.Quote.Dearest()))
 		rtt := o.RTT
 		if rtt <= 0 {
 			rtt = unknownRTT
@@ -212,7 +212,7 @@ func (g *graph) total(r *Route) {
 		}
 		t += rates.Decode * float64(h.Blocks.Len())
 		prev = i
-		if c, ok := h.Offer.Record.Quote[inference.LineDecode].Mul(uint64(h.Blocks.Len())); ok {
+		if c, ok := h.Offer.Record.Quote.Dearest().Mul(uint64(h.Blocks.Len())); ok {
 			if sum, ok := r.Price.Add(c); ok {
 				r.Price = sum
 			}

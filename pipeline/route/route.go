@@ -39,7 +39,8 @@ type Need struct {
 	// Prefill and Decode are the positions expected, which weigh the two rates.
 	Prefill, Decode int
 	Avoid           map[inference.PeerID]bool
-	// Ceiling bounds the price of one decoded token over all hops; zero: no bound.
+	// Ceiling bounds the price of one token over all hops, at each node's dearest
+	// line; zero: no bound.
 	Ceiling inference.Wei
 	// Salt breaks ties between equal nodes differently for each session.
 	Salt uint64
@@ -59,7 +60,7 @@ type Route struct {
 	Hops []Hop
 	// Token is the expected time of one decoded token, network included.
 	Token time.Duration
-	// Price of one decoded token over all hops.
+	// Price of one token over all hops, at the dearest lines.
 	Price inference.Wei
 }
 
@@ -92,7 +93,7 @@ func (e *NoRouteError) Error() string {
 
 // CeilingError says that every route costs more than the caller allows.
 type CeilingError struct {
-	Ceiling, Cheapest inference.Wei // per decoded token over all hops
+	Ceiling, Cheapest inference.Wei // per token over all hops
 }
 
 // Error implements error.

@@ -1,0 +1,287 @@
+package main
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+	"golang.org/x/term"
+
+	"github.com/farlabs/inference"
+	"github.com/farlabs/inference/internal/cli"
+	"github.com/farlabs/inference/model/chat"
+	"github.com/farlabs/inference/model/sample"
+	"github.com/farlabs/inference/pipeline"
+)
+
+// asking are the settings of run and chat.
+type asking struct {
+	connection
+	model, modelID, system string
+	maxTokens              int
+	temperature, topP      float32
+	seed                   uint64
+	json                   bool
+}
+
+func (f *asking) add(c *cobra.Command) {
+	f.connection.add(c)
+	f.addSession(c)
+	p := c.Flags()
+	p.StringVarP(&f.model, "model", "m", defaultModel(), "catalog id or path of a GGUF file")
+	p.StringVar(&f.modelID, "model-id", "", "name for a model given by a path")
+	p.StringVar(&f.system, "system", "", "system message")
+	p.IntVar(&f.maxTokens, "max-tokens", 512, "most tokens of an answer")
+	p.Float32Var(&f.temperature, "temperature", 0.7, "how freely words are chosen; 0: always the likeliest")
+	p.Float32Var(&f.topP, "top-p", 0.95, "choose among the likeliest words of this total probability")
+	p.Uint64Var(&f.seed, "seed", 0, "repeat an answer: the same seed gives the same text; default: random")
+	p.BoolVarP(&f.verbose, "verbose", "v", false, "show the route, its direct edges and the time per hop")
+}
+
+func (f *asking) request(c *cobra.Command, msgs []chat.Message) pipeline.Request {
+	r := pipeline.Request{
+		Messages: msgs, MaxTokens: f.maxTokens,
+		Sampling: sample.Params{Temperature: f.temperature, TopP: f.topP},
+	}
+	if c.Flags().Changed("seed") {
+		r.Seed = &f.seed
+	}
+	return r
+}
+
+func (f *asking) open(ctx context.Context) (*pipeline.Client, *pipeline.DistributedPipeline, error) {
+	bar := cli.NewProgress(os.Stderr)
+	if term.IsTerminal(int(os.Stderr.Fd())) {
+		bar.Printf("Connecting to Far Labs Network …")
+	}
+	c, err := f.client(ctx, pipeline.Events{})
+	if err != nil {
+		return nil, nil, err
+	}
+	p, err := c.Pipeline(ctx, f.model, inference.ModelID(f.modelID), progress(bar, f.model))
+	if err != nil {
+		return nil, nil, errors.Join(err, c.Close())
+	}
+	return c, p, nil
+}
+
+func run() *cobra.Command {
+	var f asking
+	c := &cobra.Command{
+		Use:   "run [PROMPT]",
+		Short: "Ask one question",
+		Long:  "run asks one question and prints the answer as it comes. Without a prompt on the line it is read from standard input.",
+		Example: `  farclient run "Name three rivers of Europe."
+  farclient run -v --temperature 0 "What is 17 times 23?"
+  cat letter.txt | farclient run --system "Summarise the letter."`,
+	}
+	f.add(c)
+	c.Flags().BoolVar(&f.json, "json", false, "print the answer, usage and route as one JSON object")
+	load := cli.Settings(c)
+	c.RunE = func(c *cobra.Command, args []string) error {
+		if done, err := load(); done || err != nil {
+			return err
+		}
+		prompt := strings.Join(args, " ")
+		if prompt == "" {
+			if term.IsTerminal(int(os.Stdin.Fd())) {
+				return cli.Usagef("no prompt: give it on the line, or on standard input")
+			}
+			b, err := io.ReadAll(io.LimitReader(os.Stdin, 16<<20))
+			if err != nil {
+				return err
+			}
+			prompt = string(b)
+		}
+		return f.run(c, prompt)
+	}
+	return c
+}
+
+func (f *asking) messages(prompt string) []chat.Message {
+	var msgs []chat.Message
+	if f.system != "" {
+		msgs = append(msgs, chat.Message{Role: "system", Content: f.system})
+	}
+	return append(msgs, chat.Message{Role: "user", Content: prompt})
+}
+
+// answer is what run --json prints.
+type answer struct {
+	Text    string              `json:"text"`
+	Finish  pipeline.Finish     `json:"finish_reason"`
+	Usage   *inference.Usage    `json:"usage"`
+	Seconds float64             `json:"seconds"`
+	First   float64             `json:"first_token_seconds"`
+	Route   *pipeline.RouteInfo `json:"route"`
+}
+
+func (f *asking) run(c *cobra.Command, prompt string) (err error) {
+	client, p, err := f.open(c.Context())
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, client.Close()) }()
+	var out io.Writer = c.OutOrStdout()
+	if f.json {
+		out = io.Discard
+	}
+	a, err := f.stream(c.Context(), out, p, f.request(c, f.messages(prompt)))
+	if err != nil {
+		return explain(err)
+	}
+	if f.json {
+		cli.NewJSONLines(c.OutOrStdout()).Write(a)
+		return nil
+	}
+	fmt.Fprintln(out)
+	return nil
+}
+
+// stream prints an answer as it comes; with -v the route goes to standard error.
+func (f *asking) stream(ctx context.Context, out io.Writer, p *pipeline.DistributedPipeline, r pipeline.Request) (answer, error) {
+	var a answer
+	var text strings.Builder
+	begin := time.Now()
+	for d, err := range p.Generate(ctx, r) {
+		if err != nil {
+			a.Text = text.String()
+			return a, err
+		}
+		if d.Route != nil {
+			if f.verbose && (a.Route == nil || a.Route.Epoch != d.Route.Epoch) {
+				fmt.Fprintf(os.Stderr, "route %d: %s\n", d.Route.Epoch, d.Route)
+			}
+			a.Route = d.Route
+		}
+		if d.Text != "" && a.First == 0 {
+			a.First = time.Since(begin).Seconds()
+		}
+		text.WriteString(d.Text)
+		fmt.Fprint(out, d.Text)
+		if d.Finish != "" {
+			a.Finish = d.Finish
+		}
+		if d.Usage != nil {
+			a.Usage = d.Usage
+		}
+	}
+	a.Text, a.Seconds = text.String(), time.Since(begin).Seconds()
+	if f.verbose {
+		f.report(a)
+	}
+	return a, nil
+}
+
+func (f *asking) report(a answer) {
+	fmt.Fprintf(os.Stderr, "\n")
+	for i, h := range a.Route.Hops {
+		edge := "to the client"
+		if i+1 < len(a.Route.Hops) {
+			edge = map[bool]string{true: "direct to hop ", false: "through the client to hop "}[h.Direct] + fmt.Sprint(i+2)
+		}
+		fmt.Fprintf(os.Stderr, "hop %d  %-16s %s  blocks %-6s  compute %6.1f ms  wait %5.1f ms  gap %5.2f ms  %s\n",
+			i+1, h.Name, h.Peer.Short(), h.Blocks, ms(h.Compute), ms(h.Wait), ms(h.Gap), edge)
+	}
+	if a.Usage != nil && a.Seconds > a.First {
+		n := float64(max(a.Usage.CompletionTokens-1, 0))
+		fmt.Fprintf(os.Stderr, "%d prompt + %d answer tokens · first after %.2f s · %.1f tok/s\n",
+			a.Usage.PromptTokens, a.Usage.CompletionTokens, a.First, n/(a.Seconds-a.First))
+	}
+}
+
+func ms(d time.Duration) float64 { return float64(d) / 1e6 }
+
+// explain adds to an error what to do next.
+func explain(err error) error {
+	switch {
+	case errors.Is(err, pipeline.ErrNoRoute):
+		return fmt.Errorf("%w\nSee what is served: farclient network (with the same --bootstrap); add a node: start_node --model …", err)
+	case errors.Is(err, pipeline.ErrPriceCeiling):
+		return fmt.Errorf("%w\nRaise --max-price, or see prices: farclient network", err)
+	case errors.Is(err, pipeline.ErrNoProgress):
+		return fmt.Errorf("%w\nThe nodes are too slow or gone: farclient network shows them, --timeout allows more", err)
+	}
+	return err
+}
+
+func chatCommand() *cobra.Command {
+	var f asking
+	c := &cobra.Command{
+		Use:   "chat",
+		Short: "Talk with a model",
+		Long: `chat reads a message per line and prints the answers. The conversation is kept
+in memory only. /reset forgets it, /exit or Ctrl-D ends; Ctrl-C stops an answer.`,
+		Args: cobra.NoArgs,
+	}
+	f.add(c)
+	load := cli.Settings(c)
+	c.RunE = func(c *cobra.Command, _ []string) error {
+		if done, err := load(); done || err != nil {
+			return err
+		}
+		return f.chat(c)
+	}
+	return c
+}
+
+func (f *asking) chat(c *cobra.Command) (err error) {
+	client, p, err := f.open(c.Context())
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, client.Close()) }()
+	tty := term.IsTerminal(int(os.Stdin.Fd()))
+	if tty {
+		fmt.Fprintf(os.Stderr, "%s. /reset forgets, /exit ends.\n", p.Model())
+	}
+	lines := make(chan string)
+	go func() {
+		defer close(lines)
+		in := bufio.NewScanner(os.Stdin)
+		in.Buffer(make([]byte, 64<<10), 4<<20)
+		for in.Scan() {
+			lines <- in.Text()
+		}
+	}()
+	begin := f.messages("")
+	begin = begin[:len(begin)-1]
+	history := begin
+	for {
+		if tty {
+			fmt.Fprint(os.Stderr, "> ")
+		}
+		var line string
+		var ok bool
+		select {
+		case line, ok = <-lines:
+		case <-c.Context().Done():
+		}
+		switch {
+		case !ok, strings.TrimSpace(line) == "/exit":
+			return nil
+		case strings.TrimSpace(line) == "/reset":
+			history = begin
+			continue
+		case strings.TrimSpace(line) == "":
+			continue
+		}
+		asked := append(history, chat.Message{Role: "user", Content: line})
+		a, err := f.stream(c.Context(), c.OutOrStdout(), p, f.request(c, asked))
+		fmt.Fprintln(c.OutOrStdout())
+		if err != nil {
+			if c.Context().Err() != nil {
+				return nil
+			}
+			fmt.Fprintln(os.Stderr, explain(err))
+			continue
+		}
+		history = append(asked, chat.Message{Role: "assistant", Content: a.Text})
+	}
+}

@@ -1,0 +1,100 @@
+package main
+
+import (
+	"context"
+	"log/slog"
+	"os"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/farlabs/inference"
+	"github.com/farlabs/inference/internal/cli"
+	"github.com/farlabs/inference/model/catalog"
+	"github.com/farlabs/inference/payment/pricing"
+	"github.com/farlabs/inference/pipeline"
+)
+
+// defaultModel is what a client asks when nobody says otherwise: the catalog's
+// first row, which is what `make model` fetches.
+func defaultModel() string { return string(catalog.Entries()[0].ID) }
+
+// connection are the settings of every subcommand that joins the network.
+type connection struct {
+	bootstrap           []string
+	mdns, dataDir, logs string
+	wire                string
+	timeout             time.Duration
+	maxPrice            float64
+	verbose             bool
+	relay               bool
+}
+
+func (f *connection) add(c *cobra.Command) {
+	p := c.Flags()
+	p.StringSliceVar(&f.bootstrap, "bootstrap", nil, "addresses of any nodes of the network, ending in /p2p/PEER (repeatable)")
+	p.StringVar(&f.mdns, "mdns", "auto", "find nodes on the local network: on, off, or auto (on unless every bootstrap address is loopback)")
+	p.StringVar(&f.dataDir, "data-dir", cli.DataDir("farclient"), "where the payer's key, books and ratings are kept")
+	p.StringVar(&f.logs, "log-format", "off", "log on standard error as text, json or off")
+}
+
+func (f *connection) addSession(c *cobra.Command) {
+	p := c.Flags()
+	p.StringVar(&f.wire, "wire", "bf16", "how hidden states travel and are rounded: bf16, or f32 (exact, twice the bytes)")
+	p.DurationVar(&f.timeout, "timeout", 30*time.Second, "give up after so long without progress")
+	p.Float64Var(&f.maxPrice, "max-price", 0, "most that all nodes of a route together may ask, USD per 1M tokens; 0: no limit")
+	p.BoolVar(&f.relay, "relay", false, "let every edge between nodes run through this client")
+}
+
+// session returns the options that the flags stand for.
+func (f *connection) session() (pipeline.SessionOptions, error) {
+	var o pipeline.SessionOptions
+	var err error
+	if f.wire != "" {
+		if o.Wire, err = inference.ParseWireDType(f.wire); err != nil {
+			return o, cli.Usagef("--wire: %w", err)
+		}
+	}
+	if f.timeout < 0 {
+		return o, cli.Usagef("--timeout %s: want more than 0", f.timeout)
+	}
+	o.Timeout, o.Relay = f.timeout, f.relay
+	if o.Ceiling, err = ceiling(f.maxPrice); err != nil {
+		return o, cli.Usagef("--max-price: %w", err)
+	}
+	return o, nil
+}
+
+// ceiling converts USD per 1M tokens to wei per token; 0 is no limit.
+func ceiling(usd float64) (inference.Wei, error) {
+	if usd == 0 {
+		return inference.Wei{}, nil
+	}
+	q, err := pricing.Quote(usd, 1)
+	return q.Dearest(), err
+}
+
+// client joins the network.
+func (f *connection) client(ctx context.Context, events pipeline.Events) (*pipeline.Client, error) {
+	level := slog.LevelInfo
+	log, err := cli.Logger(f.logs, level)
+	if err != nil {
+		return nil, err
+	}
+	o, err := f.session()
+	if err != nil {
+		return nil, err
+	}
+	if err := os.MkdirAll(f.dataDir, 0o700); err != nil {
+		return nil, err
+	}
+	return pipeline.NewClient(ctx, pipeline.ClientConfig{
+		Bootstrap: f.bootstrap, MDNS: f.mdns, DataDir: f.dataDir,
+		Defaults: o, Events: events, Log: log,
+	})
+}
+
+// progress shows the one pass over a model file that makes its digest.
+func progress(p *cli.Progress, model string) func(done, total int64) {
+	return func(done, total int64) { p.Set("Checking "+model+" (once)", done, total) }
+}

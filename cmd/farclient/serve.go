@@ -1,5 +1,130 @@
 package main
 
-import "github.com/spf13/cobra"
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"os"
+	"strings"
 
-func serve() *cobra.Command { return &cobra.Command{Use: "serve"} }
+	"github.com/spf13/cobra"
+
+	"github.com/farlabs/inference"
+	"github.com/farlabs/inference/gateway"
+	"github.com/farlabs/inference/internal/cli"
+	"github.com/farlabs/inference/internal/version"
+	"github.com/farlabs/inference/pipeline"
+)
+
+// serving are the settings of serve.
+type serving struct {
+	connection
+	models, modelIDs, hosts, origins []string
+	listen                           string
+	apiKeys                          []string
+	json                             bool
+}
+
+// served is the event that serve --json prints when it listens.
+type served struct {
+	Event  string   `json:"event"` // "listening"
+	URL    string   `json:"url"`
+	Models []string `json:"models"`
+	Peers  int      `json:"peers"` // nodes of the network that are connected
+}
+
+func serve() *cobra.Command {
+	var f serving
+	c := &cobra.Command{
+		Use:   "serve",
+		Short: "Serve an OpenAI-compatible API on this machine",
+		Long: `serve answers the OpenAI API (chat completions, completions, models) for models
+of the network. It listens on loopback; to listen beyond this machine it wants
+an --api-key, and a proxy with TLS in front of it.`,
+		Example: `  farclient serve
+  farclient serve --listen 127.0.0.1:9000 --model smollm2-135m-instruct --bootstrap /ip4/192.0.2.7/tcp/4744/p2p/12D3Koo…
+  curl 127.0.0.1:8080/v1/chat/completions -H 'Content-Type: application/json' \
+    -d '{"model":"smollm2-135m-instruct","messages":[{"role":"user","content":"Hello!"}]}'`,
+		Args: cobra.NoArgs,
+	}
+	f.add(c)
+	f.addSession(c)
+	p := c.Flags()
+	p.StringVar(&f.listen, "listen", "127.0.0.1:8080", "address to listen on, host:port")
+	p.StringSliceVarP(&f.models, "model", "m", []string{defaultModel()}, "catalog id or path of a GGUF file (repeatable)")
+	p.StringSliceVar(&f.modelIDs, "model-id", nil, "names for models given by a path, in the order of --model")
+	p.StringSliceVar(&f.apiKeys, "api-key", nil, "key that requests must bring as a bearer token (repeatable)")
+	p.StringSliceVar(&f.hosts, "host", nil, "name under which others reach this server, besides localhost (repeatable)")
+	p.StringSliceVar(&f.origins, "origin", nil, "web origin that may use this server from a browser, such as https://chat.example (repeatable)")
+	p.BoolVar(&f.json, "json", false, "print events as JSON, one object per line, instead of text")
+	load := cli.Settings(c)
+	c.RunE = func(c *cobra.Command, _ []string) error {
+		if done, err := load(); done || err != nil {
+			return err
+		}
+		return f.run(c)
+	}
+	return c
+}
+
+func (f *serving) run(c *cobra.Command) (err error) {
+	ctx := c.Context()
+	if err := gateway.CheckListen(f.listen, f.apiKeys); err != nil {
+		return cli.Usagef("--listen %s: %w", f.listen, err)
+	}
+	if len(f.modelIDs) > len(f.models) {
+		return cli.Usagef("--model-id is given %d times, --model %d times", len(f.modelIDs), len(f.models))
+	}
+	log, err := cli.Logger(f.logs, slog.LevelInfo)
+	if err != nil {
+		return err
+	}
+	// The port first: a mistake about it should not cost the time to join.
+	l, err := net.Listen("tcp", f.listen)
+	if err != nil {
+		return fmt.Errorf("%w; choose another --listen address, or stop what listens there", err)
+	}
+	defer l.Close()
+	bar := cli.NewProgress(os.Stderr)
+	if !f.json {
+		bar.Printf("Connecting to Far Labs Network …")
+	}
+	client, err := f.client(ctx, pipeline.Events{})
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, client.Close()) }()
+	g := gateway.Config{
+		Network: client, APIKeys: f.apiKeys, Hosts: f.hosts, Origins: f.origins,
+		Ceiling: ceiling, MaxPrice: f.maxPrice, Log: log, Version: version.String(),
+	}
+	started := served{Event: "listening", URL: "http://" + l.Addr().String()}
+	for i, spec := range f.models {
+		var id inference.ModelID
+		if i < len(f.modelIDs) {
+			id = inference.ModelID(f.modelIDs[i])
+		}
+		p, err := client.Pipeline(ctx, spec, id, progress(bar, spec))
+		if err != nil {
+			return err
+		}
+		g.Models = append(g.Models, p)
+		started.Models = append(started.Models, string(p.Model()))
+	}
+	if err := client.Node().FollowAll(ctx); err != nil {
+		return err
+	}
+	server, err := gateway.New(g)
+	if err != nil {
+		return err
+	}
+	started.Peers = client.Node().Peers()
+	if f.json {
+		cli.NewJSONLines(c.OutOrStdout()).Write(started)
+	} else {
+		fmt.Fprintf(c.OutOrStdout(), "Serving %s on %s (%d nodes connected)\n", strings.Join(started.Models, ", "), started.URL, started.Peers)
+		fmt.Fprintf(c.OutOrStdout(), "  OpenAI base URL: %s/v1\n", started.URL)
+	}
+	return server.Serve(ctx, l)
+}

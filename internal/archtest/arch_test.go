@@ -53,7 +53,7 @@ var arrows = map[string][]string{
 	"pipeline/link/linktest": {"pipeline/link", "pipeline/wire", "kernels/tensor"},
 	"pipeline/route":         {},
 	"pipeline/stage":         {"kernels/...", "model", "model/sample", "pipeline/wire", "pipeline/link"},
-	"pipeline":               {"kernels/...", "model", "model/...", "pipeline/wire", "pipeline/route", "pipeline/link", "farnet", "payment/...", "rating"},
+	"pipeline":               {"kernels/...", "model", "model/...", "pipeline/wire", "pipeline/route", "pipeline/link", "farnet", "payment/...", "rating", "internal/transport"},
 	"gateway":                {"pipeline", "pipeline/...", "model/...", "payment/pricing", "gateway/..."},
 	"internal/archtest":      {},
 	"internal":               {"..."},

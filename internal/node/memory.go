@@ -4,7 +4,6 @@ import (
 	"fmt"
 
 	"github.com/farlabs/inference"
-	"github.com/farlabs/inference/model/weights"
 )
 
 // minPages is the least KV that a hosted block gets: 16 pages of 16 positions.
@@ -55,18 +54,6 @@ func planMemory(memory, kv int64, blockBytes []int64, pageBytes int64, want *inf
 		kv = memory - int64(n)*largest
 	}
 	return memoryPlan{Blocks: n, KV: kv}, nil
-}
-
-// blockBytes returns the bytes of each block's tensors, by their GGUF names.
-func blockBytes(c *weights.Checkpoint, blocks int) []int64 {
-	sizes := make([]int64, blocks)
-	for _, t := range c.Tensors() {
-		var i int
-		if n, _ := fmt.Sscanf(t.Name, "blk.%d.", &i); n == 1 && i >= 0 && i < blocks {
-			sizes[i] += t.Size
-		}
-	}
-	return sizes
 }
 
 // Bytes formats a size for people: "21.1 MiB".

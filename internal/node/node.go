@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"runtime/debug"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -54,6 +55,10 @@ type Config struct {
 	Events  func(Event) // called in order, from one goroutine at a time
 	Log     *slog.Logger
 }
+
+// heapBeside is what the process may take on the heap beside KV pages before
+// the collector works harder: links, payloads, the network's tables.
+const heapBeside = 96 << 20
 
 // shutdown is how long a node takes to leave at most.
 const shutdown = 4 * time.Second
@@ -181,6 +186,9 @@ func (n *Node) serve(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	// KV pages lie on the heap: the collector may not let garbage grow with
+	// them. Weights are mapped and do not count.
+	debug.SetMemoryLimit(plan.KV + heapBeside)
 	n.record = inference.NodeRecord{
 		Name: n.cfg.Name, Model: n.model.ID, Digest: n.model.Digest(), Class: inference.ClassCPUF32v0,
 		Total: n.spec.Layers, State: inference.StateJoining, Memory: plan.KV,
@@ -272,7 +280,7 @@ func (n *Node) memory() (memoryPlan, error) {
 			total = 4 << 30
 		}
 	}
-	return planMemory(total, n.cfg.KVCache, blockBytes(n.model.Checkpoint, n.spec.Layers), model.PageBytes(n.spec), n.cfg.Blocks)
+	return planMemory(total, n.cfg.KVCache, model.BlockBytes(n.model.Checkpoint, n.spec), model.PageBytes(n.spec), n.cfg.Blocks)
 }
 
 // load reads the blocks' weights, makes the KV cache and measures both.

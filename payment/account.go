@@ -21,6 +21,7 @@ type Account struct {
 	terms  Terms
 	opened uint64        // Unix seconds
 	credit inference.Wei // of this session's role
+	last   inference.Wei // highest voucher that came with this session
 	state  accountState
 	saved  uint64 // total of Done in the journal
 	live   bool
@@ -109,7 +110,8 @@ func (a *Account) refund(line inference.Line, n uint64) {
 // Voucher takes a higher voucher and acknowledges it by a receipt of what is
 // billed so far. It returns when both are on the disk, a few milliseconds: call
 // it off the path of tokens. One that is equal to an earlier one or lower is an
-// ErrStaleVoucher and changes nothing.
+// ErrStaleVoucher and changes nothing. Only where another session's voucher has
+// overtaken it on the way, a lower one is acknowledged; the highest stays.
 func (a *Account) Voucher(v *inference.Voucher) (inference.Receipt, error) {
 	if err := a.meter.check(v); err != nil {
 		return inference.Receipt{}, fmt.Errorf("take voucher: %w", err)
@@ -130,14 +132,17 @@ func (a *Account) raise(v *inference.Voucher) error {
 	if s.key != (seriesKey{v.Payer, v.Series}) {
 		return fmt.Errorf("%w: series %d of %s", ErrForeignSeries, v.Series, v.Payer)
 	}
-	if !s.fresh(v.Cumulative, true, false) {
+	if !s.fresh(v.Cumulative, a.last, s.others(a)) {
 		return ErrStaleVoucher
 	}
-	if err := m.appendSeries(s.with(*v)); err != nil {
-		return err
+	if v.Cumulative.Cmp(s.voucher.Cumulative) > 0 {
+		if err := m.appendSeries(s.with(*v)); err != nil {
+			return err
+		}
+		s.voucher = *v
 	}
-	s.voucher = *v
 	s.saw(v.Cumulative)
+	a.last = v.Cumulative
 	m.compact()
 	return nil
 }

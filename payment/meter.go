@@ -110,8 +110,9 @@ func (i *OpenInfo) validate() error {
 // with a higher epoch and another role: the counts go on, the first quote
 // stays. It returns when voucher and session are on the disk, one fsync for all
 // who wait. A session that is known may come without a new voucher, from the
-// same peer: v is nil then. A voucher that another Open of the same peer has overtaken is taken
-// as long as its value is new; it changes nothing.
+// same peer: v is nil then. A voucher must be higher than all before, unless
+// one of another open session has overtaken it: then it counts, once, as the
+// sign of its payer, and the higher one stays.
 func (m *Meter) Open(info OpenInfo, v *inference.Voucher) (*Account, error) {
 	if err := info.validate(); err != nil {
 		return nil, fmt.Errorf("open account: %w", err)
@@ -165,11 +166,11 @@ func (m *Meter) open(info *OpenInfo, v *inference.Voucher) (*Account, error) {
 	if (!again || !a.live) && m.live >= maxLive {
 		return nil, ErrFull
 	}
-	if v != &s.voucher && !s.fresh(v.Cumulative, known, true) {
-		return nil, ErrStaleVoucher
-	}
 	if !again {
 		a = &Account{meter: m, series: s, terms: info.Terms, opened: uint64(time.Now().Unix())}
+	}
+	if v != &s.voucher && known && !s.fresh(v.Cumulative, a.last, s.others(a)) {
+		return nil, ErrStaleVoucher
 	}
 	terms, after := info.Terms, a.state
 	terms.Quote, after.Outcome = a.terms.Quote, inference.OutcomeOpen
@@ -196,6 +197,7 @@ func (m *Meter) open(info *OpenInfo, v *inference.Voucher) (*Account, error) {
 	m.setSeries(s)
 	if v != &s.voucher {
 		s.saw(v.Cumulative)
+		a.last = v.Cumulative
 	}
 	s.voucher = high
 	a.terms, a.state, a.credit, a.saved = terms, after, credit, after.Done.Total()

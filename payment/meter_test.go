@@ -132,13 +132,35 @@ func TestOpensMayOvertakeEachOther(t *testing.T) {
 	if v := w.meter.Vouchers()[0]; v.Cumulative != inference.WeiOf(300) {
 		t.Errorf("highest voucher %s", v.Cumulative)
 	}
+	// Within a session they cannot, nor where no other session is open.
+	a := w.meter.sessions[inference.SessionID{1}]
+	_, err := a.Voucher(w.sign(5, 400))
+	w.must(err)
+	b := w.meter.sessions[inference.SessionID{2}]
+	_, err = b.Voucher(w.sign(5, 350))
+	w.must(err)
+	for _, wei := range []uint64{350, 320} {
+		if _, err := a.Voucher(w.sign(5, wei)); !errors.Is(err, ErrStaleVoucher) {
+			t.Errorf("%d wei in the same session: %v", wei, err)
+		}
+	}
 	// Not forever: the window is bounded, and older values count as seen.
 	for i := range uint64(seenVouchers) {
-		_, err := w.meter.sessions[inference.SessionID{1}].Voucher(w.sign(5, 1000+i))
+		_, err := a.Voucher(w.sign(5, 1000+i))
 		w.must(err)
 	}
 	if _, err := w.meter.Open(w.info(4), w.sign(5, 250)); !errors.Is(err, ErrStaleVoucher) {
 		t.Errorf("from before the window: %v", err)
+	}
+	for _, a := range w.meter.sessions {
+		_, err := a.Close(inference.OutcomeOK)
+		w.must(err)
+	}
+	w.account(4, w.sign(5, 3000))
+	_, err = w.meter.sessions[inference.SessionID{4}].Close(inference.OutcomeOK)
+	w.must(err)
+	if _, err := w.meter.Open(w.info(5), w.sign(5, 2999)); !errors.Is(err, ErrStaleVoucher) {
+		t.Errorf("lower, and nobody to overtake it: %v", err)
 	}
 }
 
@@ -403,14 +425,18 @@ func TestChargeAndSentAllocateNothing(t *testing.T) {
 
 func TestConcurrentSessionsOfOneSeriesAreCountedOnce(t *testing.T) {
 	w := newTestWorld(t)
-	var wg sync.WaitGroup
+	w.account(100, w.sign(5, 1))
+	var wg, opened sync.WaitGroup
+	opened.Add(8)
 	for i := range 8 {
 		wg.Go(func() {
 			a, err := w.meter.Open(w.info(byte(i)), w.sign(5, 1000*uint64(1+i)))
+			opened.Done()
 			if err != nil {
 				t.Error(err)
 				return
 			}
+			opened.Wait()
 			for range 20 {
 				if a.Charge(inference.LineDecode, 1) == nil {
 					a.Sent(inference.LineDecode, 1)

@@ -37,13 +37,23 @@ func (s *series) with(v inference.Voucher) *series {
 	return &c
 }
 
-// fresh reports whether a voucher's value may be taken: higher than all
-// before or, where late is allowed, never seen.
-func (s *series) fresh(c inference.Wei, known, late bool) bool {
-	if !known || c.Cmp(s.voucher.Cumulative) > 0 {
+// fresh reports whether a voucher's value may be taken from a session: higher
+// than all before, or overtaken by one of another session that is open now.
+// last is the session's own highest value: within a session vouchers come in
+// order.
+func (s *series) fresh(c, last inference.Wei, others int) bool {
+	if c.Cmp(s.voucher.Cumulative) > 0 {
 		return true
 	}
-	return late && c.Cmp(s.floor) > 0 && !slices.Contains(s.seen, c)
+	return others > 0 && c.Cmp(last) > 0 && c.Cmp(s.floor) > 0 && !slices.Contains(s.seen, c)
+}
+
+// others returns how many sessions but a are open.
+func (s *series) others(a *Account) int {
+	if a.live {
+		return s.live - 1
+	}
+	return s.live
 }
 
 func (s *series) saw(c inference.Wei) {

@@ -11,11 +11,11 @@ import (
 
 	"github.com/farlabs/inference"
 	"github.com/farlabs/inference/farnet"
-	"github.com/farlabs/inference/internal/transport"
 	"github.com/farlabs/inference/kernels/device"
 	"github.com/farlabs/inference/kernels/tensor"
 	"github.com/farlabs/inference/payment"
 	"github.com/farlabs/inference/pipeline/link"
+	"github.com/farlabs/inference/pipeline/transport"
 	"github.com/farlabs/inference/rating"
 )
 

@@ -15,7 +15,6 @@ import (
 
 	"github.com/farlabs/inference"
 	"github.com/farlabs/inference/farnet"
-	"github.com/farlabs/inference/internal/transport"
 	"github.com/farlabs/inference/kernels/device"
 	"github.com/farlabs/inference/kernels/tensor"
 	"github.com/farlabs/inference/model"
@@ -25,6 +24,7 @@ import (
 	"github.com/farlabs/inference/payment/pricing"
 	"github.com/farlabs/inference/pipeline/link"
 	"github.com/farlabs/inference/pipeline/stage"
+	"github.com/farlabs/inference/pipeline/transport"
 )
 
 // Config is what a node is started with.

@@ -99,7 +99,7 @@ func mergeFile(path string, peers map[inference.PeerID]*peer) error {
 		return err
 	}
 	_, err = tmp.Write(b)
-	if err = errors.Join(err, tmp.Close()); err == nil {
+	if err = errors.Join(err, tmp.Sync(), tmp.Close()); err == nil {
 		err = os.Rename(tmp.Name(), path)
 	}
 	if err != nil {

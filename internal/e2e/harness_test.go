@@ -1,0 +1,401 @@
+//go:build unix
+
+package e2e
+
+import (
+	"context"
+	"flag"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/farlabs/inference"
+	"github.com/farlabs/inference/model/catalog"
+	"github.com/farlabs/inference/model/chat"
+	"github.com/farlabs/inference/pipeline"
+)
+
+var (
+	binaries string // folder of start_node and farclient
+	runDir   string // of this run, removed at its end
+	run      = &runScope{}
+	full     = os.Getenv("FARLABS_FULL") == "1"
+)
+
+// modelID is the model that the tests run, and its size.
+const (
+	modelID = "smollm2-135m-instruct"
+	layers  = 30
+)
+
+func TestMain(m *testing.M) {
+	flag.Parse()
+	os.Exit(testMain(m))
+}
+
+func testMain(m *testing.M) (code int) {
+	if testing.Short() {
+		return m.Run()
+	}
+	var err error
+	if runDir, err = os.MkdirTemp("", "farlabs-e2e-"); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
+	defer os.RemoveAll(runDir)
+	defer run.close()
+	if err := prepare(); err != nil {
+		fmt.Fprintln(os.Stderr, "e2e:", err)
+		return 1
+	}
+	return m.Run()
+}
+
+// prepare finds or builds the binaries and checks that the model is there.
+func prepare() (err error) {
+	if _, err := catalog.Resolve(modelID, catalog.CacheDir()); err != nil {
+		return fmt.Errorf("the tests need the model: %w", err)
+	}
+	if dir := os.Getenv("FARLABS_BIN"); dir != "" {
+		binaries, err = filepath.Abs(dir)
+		return err
+	}
+	binaries = filepath.Join(runDir, "bin")
+	build := exec.Command("go", "build", "-o", binaries+string(filepath.Separator), "../../cmd/start_node", "../../cmd/farclient")
+	build.Env = append(os.Environ(), "CGO_ENABLED=0")
+	if out, err := build.CombinedOutput(); err != nil {
+		return fmt.Errorf("build: %w\n%s", err, out)
+	}
+	return nil
+}
+
+// processes marks a test that runs real processes.
+func processes(t *testing.T) {
+	t.Helper()
+	if testing.Short() {
+		t.Skip("-short: no real processes")
+	}
+}
+
+// long marks a test that runs only with FARLABS_FULL=1.
+func long(t *testing.T) {
+	t.Helper()
+	processes(t)
+	if !full {
+		t.Skip("a long variant: FARLABS_FULL=1 runs it")
+	}
+}
+
+// pick returns the size of a test: short by default, whole with FARLABS_FULL=1.
+func pick[T any](short, whole T) T {
+	if full {
+		return whole
+	}
+	return short
+}
+
+// NodeOptions say how to start a node. Zero values: a name made from a number,
+// blocks auto, memory for all blocks, a fresh data directory, loopback.
+type NodeOptions struct {
+	Name      string
+	Model     string // modelID
+	Blocks    string
+	Memory    string
+	Bootstrap []string
+	Listen    string
+	DataDir   string
+	Verbose   bool
+	Extra     []string // further flags
+	Env       []string
+}
+
+// Node is a running start_node.
+type Node struct {
+	*Process
+	Peer inference.PeerID
+	Addr string // full multiaddr that Bootstrap takes
+
+	scope   scope
+	options NodeOptions
+}
+
+var counter struct {
+	sync.Mutex
+	n int
+}
+
+func nextName(prefix string) string {
+	counter.Lock()
+	defer counter.Unlock()
+	counter.n++
+	return fmt.Sprintf("%s%d", prefix, counter.n)
+}
+
+// Start starts a node and returns once it listens; n.Wait("serving") waits
+// until it serves.
+func Start(t scope, o NodeOptions) *Node {
+	t.Helper()
+	n := Launch(t, o)
+	e := n.Wait("listening")
+	n.Peer = e.Peer
+	if len(e.Addrs) == 0 {
+		t.Fatalf("%s listens on no address", n.Name)
+	}
+	n.Addr = e.Addrs[0]
+	return n
+}
+
+// Launch starts a node and waits for nothing: Peer and Addr are not known yet.
+func Launch(t scope, o NodeOptions) *Node {
+	t.Helper()
+	if o.Name == "" {
+		o.Name = nextName("node")
+	}
+	if o.Model == "" {
+		o.Model = modelID
+	}
+	if o.Listen == "" {
+		o.Listen = "127.0.0.1:0"
+	}
+	if o.DataDir == "" {
+		o.DataDir = t.TempDir()
+	}
+	args := []string{"--json", "--model", o.Model, "--name", o.Name, "--listen", o.Listen, "--data-dir", o.DataDir}
+	if o.Blocks != "" {
+		args = append(args, "--blocks", o.Blocks)
+	}
+	if o.Memory == "" {
+		o.Memory = "192MiB"
+	}
+	args = append(args, "--memory", o.Memory)
+	for _, b := range o.Bootstrap {
+		args = append(args, "--bootstrap", b)
+	}
+	if o.Verbose {
+		args = append(args, "-v")
+	}
+	args = append(args, o.Extra...)
+	return &Node{Process: launch(t, o.Name, "start_node", o.DataDir, o.Env, args...), scope: t, options: o}
+}
+
+// Again starts a node that is gone with the same data directory and options.
+func (n *Node) Again() *Node {
+	n.scope.Helper()
+	return Start(n.scope, n.options)
+}
+
+// Wait returns the first event of a name, waiting for it if need be; it ends
+// the test when the node ends first.
+func (n *Node) Wait(event string) Event {
+	n.scope.Helper()
+	return n.await(n.scope, event)
+}
+
+// Blocks returns the range that the node serves.
+func (n *Node) Blocks() string {
+	n.scope.Helper()
+	return n.Wait("serving").Blocks
+}
+
+// Chain starts nodes that serve the given ranges, the first of which the others
+// join, and returns once all serve.
+func Chain(t scope, ranges ...string) []*Node {
+	t.Helper()
+	nodes := make([]*Node, len(ranges))
+	for i, r := range ranges {
+		o := NodeOptions{Blocks: r}
+		if i > 0 {
+			o.Bootstrap = []string{nodes[0].Addr}
+		}
+		nodes[i] = Start(t, o)
+	}
+	for _, n := range nodes {
+		n.Wait("serving")
+	}
+	return nodes
+}
+
+// thirds are the ranges of the cluster that most tests use.
+var thirds = []string{"0:10", "10:20", "20:30"}
+
+var shared struct {
+	sync.Once
+	nodes []*Node
+}
+
+// Shared returns three nodes that serve a third each, the same for every test:
+// for tests that do them no harm.
+func Shared(t *testing.T) []*Node {
+	t.Helper()
+	processes(t)
+	shared.Do(func() { shared.nodes = Chain(run, thirds...) })
+	for _, n := range shared.nodes {
+		if n.Exited() {
+			t.Fatalf("%s of the shared cluster is gone:\n%s", n.Name, tail(n.Log()))
+		}
+	}
+	return shared.nodes
+}
+
+// ClientOptions say how to make a client inside the test.
+type ClientOptions struct {
+	Bootstrap []string
+	DataDir   string // "": fresh
+	Session   pipeline.SessionOptions
+	Events    pipeline.Events
+	Model     string // modelID
+}
+
+// Client is a client inside the test's process with a pipeline for the model.
+type Client struct {
+	*pipeline.Client
+	P   *pipeline.DistributedPipeline
+	Dir string
+}
+
+// Dial makes a client. It is closed when the test ends, or by Close.
+func Dial(t testing.TB, o ClientOptions) *Client {
+	t.Helper()
+	if o.DataDir == "" {
+		o.DataDir = t.TempDir()
+	}
+	if o.Model == "" {
+		o.Model = modelID
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	defer cancel()
+	c, err := pipeline.NewClient(ctx, pipeline.ClientConfig{
+		Bootstrap: o.Bootstrap, DataDir: o.DataDir, Defaults: o.Session, Events: o.Events,
+	})
+	if err != nil {
+		t.Fatalf("client: %v", err)
+	}
+	t.Cleanup(func() {
+		if err := c.Close(); err != nil {
+			t.Errorf("close client: %v", err)
+		}
+	})
+	p, err := c.Pipeline(ctx, o.Model, "", nil)
+	if err != nil {
+		t.Fatalf("pipeline: %v", err)
+	}
+	return &Client{Client: c, P: p, Dir: o.DataDir}
+}
+
+// Until waits until f holds, at most for a time, and reports whether it does.
+func Until(within time.Duration, f func() bool) bool {
+	for deadline := time.Now().Add(within); ; time.Sleep(10 * time.Millisecond) {
+		if f() {
+			return true
+		}
+		if time.Now().After(deadline) {
+			return false
+		}
+	}
+}
+
+// Sees waits until the client's table holds a serving record of every node.
+func (c *Client) Sees(t testing.TB, nodes ...*Node) {
+	t.Helper()
+	for _, n := range nodes {
+		if !Until(patience, func() bool { return c.serves(n.Peer) }) {
+			t.Fatalf("the client does not see %s serve", n.Name)
+		}
+	}
+}
+
+func (c *Client) serves(peer inference.PeerID) bool {
+	for _, r := range c.Node().Records(c.P.Digest()) {
+		if r.Peer == peer && r.State == inference.StateServing {
+			return true
+		}
+	}
+	return false
+}
+
+// Answer is a whole generation.
+type Answer struct {
+	Text   string
+	IDs    []inference.TokenID
+	Probs  []float64 // with LogProbs
+	Prompt []pipeline.Token
+	Finish pipeline.Finish
+	Usage  inference.Usage
+	Routes []pipeline.RouteInfo // the first, after each reroute, the last
+	Deltas int
+}
+
+// Route returns the last route.
+func (a *Answer) Route() pipeline.RouteInfo {
+	if len(a.Routes) == 0 {
+		return pipeline.RouteInfo{}
+	}
+	return a.Routes[len(a.Routes)-1]
+}
+
+// Collect runs a request of one choice to its end; what came before an error is returned too.
+func (c *Client) Collect(ctx context.Context, r pipeline.Request) (Answer, error) {
+	var a Answer
+	var text strings.Builder
+	for d, err := range c.P.Generate(ctx, r) {
+		if err != nil {
+			a.Text = text.String()
+			return a, err
+		}
+		a.Deltas++
+		if d.Choice == 0 {
+			text.WriteString(d.Text)
+			for _, tok := range d.Tokens {
+				a.IDs, a.Probs = append(a.IDs, tok.ID), append(a.Probs, tok.LogProb)
+			}
+		}
+		if d.Prompt != nil {
+			a.Prompt = d.Prompt
+		}
+		if d.Finish != "" {
+			a.Finish = d.Finish
+		}
+		if d.Usage != nil {
+			a.Usage = *d.Usage
+		}
+		if d.Route != nil {
+			a.Routes = append(a.Routes, *d.Route)
+		}
+	}
+	a.Text = text.String()
+	return a, nil
+}
+
+// Ask is Collect for requests that have to succeed.
+func (c *Client) Ask(t testing.TB, r pipeline.Request) Answer {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	defer cancel()
+	a, err := c.Collect(ctx, r)
+	if err != nil {
+		t.Fatalf("generate: %v (after %d tokens)", err, len(a.IDs))
+	}
+	return a
+}
+
+// question returns a greedy request for n tokens.
+func question(n int) pipeline.Request {
+	return pipeline.Request{
+		Messages:  []chat.Message{{Role: "user", Content: "Explain in three sentences why the sky is blue."}},
+		MaxTokens: n, IgnoreEOS: true,
+	}
+}
+
+// Serve starts a gateway and returns it with its URL.
+func Serve(t scope, bootstrap string, extra ...string) (*Process, string) {
+	t.Helper()
+	dir := t.TempDir()
+	args := append([]string{"serve", "--json", "--model", modelID, "--listen", "127.0.0.1:0", "--bootstrap", bootstrap, "--data-dir", dir}, extra...)
+	p := launch(t, nextName("gateway"), "farclient", dir, nil, args...)
+	return p, p.await(t, "listening").URL
+}

@@ -3,12 +3,15 @@
 package e2e
 
 import (
+	"bufio"
 	"context"
 	"flag"
 	"fmt"
+	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -196,19 +199,40 @@ func (n *Node) Wait(event string) Event {
 	return n.await(n.scope, event)
 }
 
+// Metric returns the value of one of the node's metrics.
+func (n *Node) Metric(t testing.TB, name string) float64 {
+	t.Helper()
+	resp, err := http.Get("http://" + n.Wait("listening").Metrics + "/metrics")
+	if err != nil {
+		t.Fatalf("%s: metrics: %v", n.Name, err)
+	}
+	defer resp.Body.Close()
+	for in := bufio.NewScanner(resp.Body); in.Scan(); {
+		if v, ok := strings.CutPrefix(in.Text(), name+" "); ok {
+			f, err := strconv.ParseFloat(v, 64)
+			if err != nil {
+				t.Fatalf("%s: metric %s: %v", n.Name, name, err)
+			}
+			return f
+		}
+	}
+	t.Fatalf("%s has no metric %s", n.Name, name)
+	return 0
+}
+
 // Blocks returns the range that the node serves.
 func (n *Node) Blocks() string {
 	n.scope.Helper()
 	return n.Wait("serving").Blocks
 }
 
-// Chain starts nodes that serve the given ranges, the first of which the others
-// join, and returns once all serve.
+// Chain starts nodes that serve the given ranges and their metrics, the first
+// of which the others join, and returns once all serve.
 func Chain(t scope, ranges ...string) []*Node {
 	t.Helper()
 	nodes := make([]*Node, len(ranges))
 	for i, r := range ranges {
-		o := NodeOptions{Blocks: r}
+		o := NodeOptions{Blocks: r, Extra: []string{"--metrics", "127.0.0.1:0"}}
 		if i > 0 {
 			o.Bootstrap = []string{nodes[0].Addr}
 		}
@@ -223,7 +247,7 @@ func Chain(t scope, ranges ...string) []*Node {
 // thirds are the ranges of the cluster that most tests use.
 var thirds = []string{"0:10", "10:20", "20:30"}
 
-var shared struct {
+var shared, whole struct {
 	sync.Once
 	nodes []*Node
 }
@@ -234,12 +258,30 @@ func Shared(t *testing.T) []*Node {
 	t.Helper()
 	processes(t)
 	shared.Do(func() { shared.nodes = Chain(run, thirds...) })
-	for _, n := range shared.nodes {
+	alive(t, shared.nodes)
+	return shared.nodes
+}
+
+// Whole returns one node that serves the whole model in a network of its own,
+// the same for every test: for tests that do it no harm.
+func Whole(t *testing.T) *Node {
+	t.Helper()
+	processes(t)
+	whole.Do(func() { whole.nodes = Chain(run, "0:30") })
+	alive(t, whole.nodes)
+	return whole.nodes[0]
+}
+
+func alive(t *testing.T, nodes []*Node) {
+	t.Helper()
+	if len(nodes) == 0 {
+		t.Fatal("the shared nodes did not start")
+	}
+	for _, n := range nodes {
 		if n.Exited() {
-			t.Fatalf("%s of the shared cluster is gone:\n%s", n.Name, tail(n.Log()))
+			t.Fatalf("%s, which tests share, is gone:\n%s", n.Name, tail(n.Log()))
 		}
 	}
-	return shared.nodes
 }
 
 // ClientOptions say how to make a client inside the test.
@@ -321,9 +363,8 @@ func (c *Client) serves(peer inference.PeerID) bool {
 // Answer is a whole generation.
 type Answer struct {
 	Text   string
-	IDs    []inference.TokenID
-	Probs  []float64 // with LogProbs
-	Prompt []pipeline.Token
+	Tokens []pipeline.Token
+	Prompt []pipeline.Token // with PromptLogProbs
 	Finish pipeline.Finish
 	Usage  inference.Usage
 	Routes []pipeline.RouteInfo // the first, after each reroute, the last
@@ -350,9 +391,7 @@ func (c *Client) Collect(ctx context.Context, r pipeline.Request) (Answer, error
 		a.Deltas++
 		if d.Choice == 0 {
 			text.WriteString(d.Text)
-			for _, tok := range d.Tokens {
-				a.IDs, a.Probs = append(a.IDs, tok.ID), append(a.Probs, tok.LogProb)
-			}
+			a.Tokens = append(a.Tokens, d.Tokens...)
 		}
 		if d.Prompt != nil {
 			a.Prompt = d.Prompt
@@ -378,7 +417,7 @@ func (c *Client) Ask(t testing.TB, r pipeline.Request) Answer {
 	defer cancel()
 	a, err := c.Collect(ctx, r)
 	if err != nil {
-		t.Fatalf("generate: %v (after %d tokens)", err, len(a.IDs))
+		t.Fatalf("generate: %v (after %d tokens)", err, len(a.Tokens))
 	}
 	return a
 }

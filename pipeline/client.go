@@ -119,6 +119,10 @@ func (c *Client) Exchange() *Exchange { return c.exchange }
 // Ratings returns what the client has observed of peers.
 func (c *Client) Ratings() *rating.Book { return c.ratings }
 
+// Traffic counts what went between the client and a peer for sessions, since
+// the client first met it.
+func (c *Client) Traffic(peer inference.PeerID) link.Stats { return c.mux.Stats(peer) }
+
 // Usage says what was spent, this process and earlier ones.
 func (c *Client) Usage() payment.Usage { return c.purse.Usage() }
 

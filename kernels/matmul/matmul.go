@@ -19,8 +19,9 @@ import (
 )
 
 const (
-	// fewRows is the largest batch that is multiplied without a tile.
-	fewRows = tileRows - 1
+	// fewRows is the most rows that are multiplied without a tile; more of them
+	// are worth one that is not full.
+	fewRows = 3
 	// packedLimit bounds the floats of x that are laid out at a time, unless a
 	// single tile needs more: 4 MiB. Larger batches are cut.
 	packedLimit = 1 << 20
@@ -42,7 +43,7 @@ func Linear(q *device.Queue, dst, x tensor.Buffer, w *Weights, bias []float32) {
 	}
 	j := jobs.Get()
 	j.q, j.w, j.bias, j.k = q, w, bias, (w.in+canon.Lanes-1)/canon.Lanes
-	rows := max(tileRows, packedLimit/max(w.in, 1)/tileRows*tileRows)
+	rows := max(1, packedLimit/max(tileRows*canon.Lanes*j.k, 1)) * tileRows
 	for lo := 0; lo < x.Rows; lo += rows {
 		hi := min(lo+rows, x.Rows)
 		j.n, j.x, j.dst = hi-lo, x.Slice(lo, hi).F32(), dst.Slice(lo, hi).F32()
@@ -60,7 +61,7 @@ type job struct {
 	n            int // rows of x and dst
 	x, dst       []float32
 	k            int                 // elements per lane
-	tiles        int                 // whole tiles of x
+	tiles        int                 // of x; the last may not be full
 	packed       [][tileRows]float32 // [tiles][16][k]
 	pack         func(lo, hi int)
 	few, columns func(worker, lo, hi int)
@@ -79,21 +80,22 @@ func (j *job) multiply() {
 		j.q.ParallelWorkers(out, 1+grain/in, j.few)
 		return
 	}
-	j.tiles = j.n / tileRows
+	j.tiles = (j.n + tileRows - 1 - fewRows) / tileRows
 	if size := j.tiles * canon.Lanes * j.k; cap(j.packed) < size {
 		j.packed = make([][tileRows]float32, size)
 	} else {
 		j.packed = j.packed[:size]
 	}
 	j.q.Parallel(j.tiles, 1+grain/(tileRows*in), j.pack)
-	j.q.ParallelWorkers(out, max(1, min(panelRows, panelLimit/in)), j.columns)
+	j.q.ParallelWorkers(out, max(1, min(panelRows, panelLimit/max(canon.Lanes*j.k, 1))), j.columns)
 }
 
 // packTiles lays out tiles [lo, hi) of x.
 func (j *job) packTiles(lo, hi int) {
 	in, size := j.w.in, canon.Lanes*j.k
 	for t := lo; t < hi; t++ {
-		packTile(j.packed[t*size:(t+1)*size], j.x[t*tileRows*in:(t+1)*tileRows*in], in)
+		first := t * tileRows
+		packTile(j.packed[t*size:(t+1)*size], j.x[first*in:], in, min(tileRows, j.n-first))
 	}
 }
 
@@ -111,7 +113,7 @@ func (j *job) tileColumns(worker, lo, hi int) {
 	in, out, size := j.w.in, j.w.out, canon.Lanes*j.k
 	mem := j.q.Scratch(worker, j.w.rowScratch()+(hi-lo)*size)
 	panel, mem := mem[:(hi-lo)*size], mem[(hi-lo)*size:]
-	rest := j.tiles * tileRows // rows that fill no tile
+	rest := j.tiles * tileRows // the first row in no tile
 	for o := lo; o < hi; o++ {
 		j.w.lanes(panel[(o-lo)*size:(o-lo+1)*size], mem, o)
 		if rest < j.n {
@@ -123,7 +125,7 @@ func (j *job) tileColumns(worker, lo, hi int) {
 		tile, y := j.packed[t*size:(t+1)*size], j.dst[t*tileRows*out:]
 		for o := lo; o < hi; o++ {
 			dotTile(&s, panel[(o-lo)*size:(o-lo+1)*size], tile)
-			for r := range tileRows {
+			for r := range min(tileRows, j.n-t*tileRows) {
 				y[r*out+o] = treeTile(&s, r)
 			}
 		}

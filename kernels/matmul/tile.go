@@ -2,30 +2,34 @@ package matmul
 
 import "github.com/farlabs/inference/kernels/canon"
 
-// For larger batches both sides are laid out by lane, and a tile of four rows
-// of x shares each weight that is loaded:
+// For larger batches both sides are laid out by lane, and a tile of seven
+// rows of x shares each weight that is loaded:
 //
-//	x tile   [16 lanes][k][4 rows]    element 16k+lane of each row
+//	x tile   [16 lanes][k][7 rows]    element 16k+lane of each row
 //	weights  [16 lanes][k]
 //
 // with k = ⌈in/16⌉, zeros after the last element.
 
-// tileRows is the number of rows of x in a tile: four sums, four products and
-// one weight at a time fit the registers of amd64.
-const tileRows = 4
+// tileRows is the number of rows of x in a tile: seven sums, seven products and
+// one weight at a time fill the 15 registers that Go has for floats on amd64.
+const tileRows = 7
 
-// packTile lays out four rows of x, in apart.
-func packTile(tile [][tileRows]float32, x []float32, in int) {
+// packTile lays out n ≤ tileRows rows of x, in apart, and zeros for the others.
+func packTile(tile [][tileRows]float32, x []float32, in, n int) {
 	k := len(tile) / canon.Lanes
-	a, b, c, d := x[:in], x[in:2*in], x[2*in:3*in], x[3*in:4*in]
-	for l := range canon.Lanes {
-		t := tile[l*k : (l+1)*k]
-		for i, e := 0, l; i < len(t); i, e = i+1, e+canon.Lanes {
-			if e < in {
-				t[i] = [tileRows]float32{a[e], b[e], c[e], d[e]}
-			} else {
-				t[i] = [tileRows]float32{}
+	if n < tileRows || in%canon.Lanes != 0 {
+		clear(tile)
+	}
+	for r := range n {
+		whole, rest := canon.Rows(x[r*in : (r+1)*in])
+		for l := range canon.Lanes {
+			t := tile[l*k : (l+1)*k][:len(whole)]
+			for i := range whole {
+				t[i][r] = whole[i][l]
 			}
+		}
+		for l, v := range rest {
+			tile[l*k+k-1][r] = v
 		}
 	}
 }
@@ -54,15 +58,18 @@ func dotTile(s *[canon.Lanes][tileRows]float32, w []float32, tile [][tileRows]fl
 	for l := range s {
 		wl := w[l*k : (l+1)*k]
 		tl := tile[l*k:][:len(wl)]
-		var s0, s1, s2, s3 float32
+		var s0, s1, s2, s3, s4, s5, s6 float32
 		for i, v := range wl {
 			x := &tl[i]
 			s0 += float32(v * x[0])
 			s1 += float32(v * x[1])
 			s2 += float32(v * x[2])
 			s3 += float32(v * x[3])
+			s4 += float32(v * x[4])
+			s5 += float32(v * x[5])
+			s6 += float32(v * x[6])
 		}
-		s[l] = [tileRows]float32{s0, s1, s2, s3}
+		s[l] = [tileRows]float32{s0, s1, s2, s3, s4, s5, s6}
 	}
 }
 

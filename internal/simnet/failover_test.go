@@ -1,0 +1,153 @@
+package simnet_test
+
+import (
+	"context"
+	"fmt"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/farlabs/inference"
+	"github.com/farlabs/inference/internal/simnet"
+	"github.com/farlabs/inference/model/sample"
+	"github.com/farlabs/inference/pipeline"
+	"github.com/farlabs/inference/pipeline/wire"
+)
+
+const (
+	passTime = 25 * time.Millisecond  // of every forward pass in these tests …
+	rowTime  = 200 * time.Microsecond // … and for each of its rows
+	oneWay   = 2 * time.Millisecond   // between any two peers
+	length   = 128                    // tokens of an answer
+)
+
+var seed = uint64(7)
+
+// moods are the ways to sample.
+var moods = map[string]sample.Params{
+	"greedy": {},
+	"warm":   {Temperature: 1, Seed: seed},
+}
+
+// thirds adds two nodes for each third of the model.
+func thirds(c *simnet.Cluster) {
+	c.Delay(oneWay)
+	for _, id := range []inference.PeerID{"a", "b", "c", "a'", "b'", "c'"} {
+		i := int(id[0] - 'a')
+		c.Add(id, 2*i, 2*i+2).Slow(passTime, rowTime)
+	}
+}
+
+// prefill is how long it takes to compute n positions again over k hops.
+func prefill(n, k int) time.Duration {
+	return time.Duration(k) * (passTime + time.Duration(n)*rowTime + 2*oneWay)
+}
+
+// victim kills, or freezes, the node that hop hop of the first route is at, once.
+type victim struct {
+	c    *simnet.Cluster
+	l    *simnet.Client
+	hop  int
+	stop func(n *simnet.Node)
+	once sync.Once
+	node *simnet.Node
+}
+
+func (v *victim) strike() {
+	v.once.Do(func() {
+		r := v.l.Routes()[0]
+		v.node = v.c.Node(r.Hops[v.hop].Peer)
+		v.stop(v.node)
+	})
+}
+
+// phases say when the victim is struck.
+var phases = []struct {
+	name string
+	arm  func(v *victim)
+	each func(v *victim, a *answer)
+}{
+	{
+		name: "during prefill",
+		arm: func(v *victim) {
+			v.l.OnProgress(func(_ inference.SessionID, p wire.Progress) {
+				if int(p.Hop) == v.hop && p.Started >= 2 && p.Started > p.Sent {
+					v.strike()
+				}
+			})
+		},
+	},
+	{
+		name: "between steps",
+		each: func(v *victim, a *answer) {
+			if len(a.ids[0]) == 20 {
+				v.strike()
+			}
+		},
+	},
+	{
+		name: "inside a step",
+		each: func(v *victim, a *answer) {
+			if len(a.ids[0]) != 20 {
+				return
+			}
+			v.l.OnProgress(func(_ inference.SessionID, p wire.Progress) {
+				if int(p.Hop) == v.hop && p.Started > p.Sent {
+					v.strike()
+				}
+			})
+		},
+	},
+}
+
+func TestSessionSurvivesLossOfAnyHop(t *testing.T) {
+	prompt := tokens(1, 100)
+	stops := []struct {
+		name  string
+		f     func(*simnet.Node)
+		extra time.Duration
+	}{
+		{"killed", (*simnet.Node).Kill, 0},
+		{"frozen", (*simnet.Node).Freeze, 3 * time.Second},
+	}
+	for mood, params := range moods {
+		want := small.Reference(t, inference.WireBF16).Generate(prompt, params, 0, length)
+		for _, stop := range stops {
+			for _, phase := range phases {
+				for hop := range 3 {
+					t.Run(fmt.Sprintf("%s/%s/%s/hop %d", mood, stop.name, phase.name, hop), func(t *testing.T) {
+						run(t, func(t *testing.T, c *simnet.Cluster) {
+							thirds(c)
+							l := c.Client("client", simnet.ClientOptions{Defaults: pipeline.SessionOptions{Chunk: 16}})
+							v := &victim{c: c, l: l, hop: hop, stop: stop.f}
+							if phase.arm != nil {
+								phase.arm(v)
+							}
+							r := pipeline.Request{IDs: prompt, MaxTokens: length, Sampling: params, Seed: &seed, IgnoreEOS: true}
+							a := ask(context.Background(), l.DistributedPipeline, r, func(a *answer, d pipeline.Delta) {
+								if phase.each != nil {
+									phase.each(v, a)
+								}
+								if len(a.ids[0]) == 80 && v.node != nil {
+									v.node.Thaw() // what it still sends must change nothing
+								}
+							})
+							a.want(t, 0, want)
+							if v.node == nil {
+								t.Fatal("nobody was struck")
+							}
+							if a.epoch() < 2 {
+								t.Errorf("epoch %d", a.epoch())
+							}
+							steps := (len(prompt)+length)/16 + 1 // of the replay
+							limit := 2*time.Second + stop.extra + prefill(len(prompt)+length, 3)*12/10 + time.Duration(steps)*passTime
+							if gap := a.gap(); gap > limit {
+								t.Errorf("gap of %v, at most %v", gap, limit)
+							}
+						})
+					})
+				}
+			}
+		}
+	}
+}

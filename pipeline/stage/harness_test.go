@@ -25,8 +25,19 @@ import (
 	"github.com/farlabs/inference/pipeline/wire"
 )
 
-// checkpoint is a random model of six blocks, d = 64, vocabulary 272.
+// checkpoint is a random model, small so that the race detector gets through.
 var checkpoint *weights.Checkpoint
+
+var tiny = modeltest.Llama{
+	Layers: 6, Hidden: d, Heads: 2, KVHeads: 1, HeadDim: 16, RopeDims: 16, FFN: 48, Vocab: 272, Context: 2048,
+	RopeTheta: 10000, NormEps: 1e-5,
+}
+
+const (
+	d         = 32              // width of a row
+	rowBytes  = 2 * d           // in bf16
+	pageBytes = 2 * 4 * 16 * 16 // 16 positions of one block, keys and values of one head of 16
+)
 
 func TestMain(m *testing.M) {
 	dir, err := os.MkdirTemp("", "stage")
@@ -34,7 +45,7 @@ func TestMain(m *testing.M) {
 		panic(err)
 	}
 	path := dir + "/random.gguf"
-	if err := modeltest.Small().Write(path); err != nil {
+	if err := tiny.Write(path); err != nil {
 		panic(err)
 	}
 	if checkpoint, err = weights.Open(path); err != nil {
@@ -387,7 +398,7 @@ func (rt *route) open() []*wire.Opened {
 	for i, m := range rt.opens() {
 		rt.c.send(rt.peers[i], m)
 	}
-	time.Sleep(3 * time.Second)
+	nap(3 * time.Second)
 	answers := make([]*wire.Opened, len(rt.peers))
 	rt.c.mu.Lock()
 	defer rt.c.mu.Unlock()
@@ -463,7 +474,7 @@ func (rt *route) wait(seq uint64) []float32 {
 			wire.GetRows(x, o.data, rt.dtype)
 			return x
 		}
-		time.Sleep(10 * time.Millisecond)
+		nap(10 * time.Millisecond)
 	}
 	rt.c.mu.Lock()
 	defer rt.c.mu.Unlock()
@@ -482,7 +493,7 @@ func (rt *route) close() {
 	for _, p := range rt.peers {
 		rt.c.send(p, &wire.Close{Session: rt.id, Outcome: inference.OutcomeOK})
 	}
-	time.Sleep(time.Second)
+	nap(time.Second)
 }
 
 // fail waits for a Fail of this session and returns it.
@@ -497,7 +508,7 @@ func (rt *route) fail() *wire.Fail {
 			}
 		}
 		rt.c.mu.Unlock()
-		time.Sleep(10 * time.Millisecond)
+		nap(10 * time.Millisecond)
 	}
 	rt.c.r.t.Fatal("no Fail came")
 	return nil
@@ -560,8 +571,6 @@ func same(t *testing.T, what string, got, want []float32) {
 	}
 }
 
-const d = 64
-
 func rows(x []float32, lo, hi int) []float32 { return x[lo*d : hi*d] }
 
 func row(branch uint32, start, n int, want wire.Want) wire.Row {
@@ -573,6 +582,12 @@ func row(branch uint32, start, n int, want wire.Want) wire.Row {
 }
 
 func blocks(a, b int) inference.BlockRange { return inference.BlockRange{Start: a, End: b} }
+
+// nap lets time pass; what others wrote in it may be read afterwards.
+func nap(d time.Duration) {
+	time.Sleep(d)
+	synctest.Wait()
+}
 
 func embed(t *testing.T, ends *model.Ends, ids []inference.TokenID) []float32 {
 	t.Helper()

@@ -170,7 +170,7 @@ func TestOnlyThePeersOfASessionMaySpeakToIt(t *testing.T) {
 		open := rt.opens()[0]
 		rt.epoch--
 		thief.send("n", open)
-		time.Sleep(time.Second)
+		nap(time.Second)
 		if len(thief.fails) != 4 {
 			t.Errorf("%v", thief.failed())
 		}
@@ -196,7 +196,7 @@ func TestFramesOfAnOlderEpochChangeNothing(t *testing.T) {
 		for i, m := range first {
 			r.client.send(rt.peers[i], m)
 		}
-		time.Sleep(time.Second)
+		nap(time.Second)
 		rt.step(ids[:10], row(0, 0, 10, wire.WantNone))
 		stale := rt.ids(tokens(9, 10), row(0, 0, 10, wire.WantLast))
 		rt.change = func(m *wire.Open) { m.Keep = true }
@@ -208,7 +208,7 @@ func TestFramesOfAnOlderEpochChangeNothing(t *testing.T) {
 		for i, m := range first {
 			r.client.send(rt.peers[i], m) // an Open that was late
 		}
-		time.Sleep(time.Second)
+		nap(time.Second)
 		same(t, "after late frames", rt.step(ids[10:], row(0, 10, 20, wire.WantAll)), rows(want, 10, 30))
 		if len(r.client.fails) != 0 {
 			t.Errorf("fails: %v", r.client.failed())
@@ -223,10 +223,10 @@ func TestOpenOfTheSameEpochIsAnsweredAgain(t *testing.T) {
 		rt := r.client.session([]*node{n})
 		m := rt.opens()[0]
 		r.client.send("n", m)
-		time.Sleep(time.Second)
+		nap(time.Second)
 		rt.step(tokens(1, 5), row(0, 0, 5, wire.WantLast))
 		r.client.send("n", m)
-		time.Sleep(time.Second)
+		nap(time.Second)
 		if len(r.client.opened) != 2 || r.client.opened[1].Branches[0].Length != 5 {
 			t.Errorf("%d answers: %+v", len(r.client.opened), r.client.opened)
 		}
@@ -284,12 +284,12 @@ func TestStepOfAnOlderEpochInsideAPassIsNotSent(t *testing.T) {
 		for range 3 { // and another, and another
 			r.client.send("n", rt.opens()[0])
 		}
-		time.Sleep(time.Second)
+		nap(time.Second)
 		if len(r.client.opened) != 1 {
 			t.Errorf("%d answers while the pass ran", len(r.client.opened))
 		}
 		release()
-		time.Sleep(time.Second)
+		nap(time.Second)
 		if len(r.client.opened) != 2 || r.client.opened[1].Epoch != 4 || r.client.opened[1].Branches[0].Length != 10 {
 			t.Errorf("answers: %+v", r.client.opened)
 		}
@@ -314,7 +314,7 @@ func TestCloseInsideAPassFreesEverythingAfterIt(t *testing.T) {
 			t.Error("pages were freed under a running pass")
 		}
 		release()
-		time.Sleep(time.Second)
+		nap(time.Second)
 		if n.cache.FreePages() != n.cache.TotalPages() || n.Live() != 0 || len(r.client.outputs) != 0 {
 			t.Errorf("after the pass: %d pages used, %d bytes", n.cache.TotalPages()-n.cache.FreePages(), n.Live())
 		}
@@ -358,9 +358,9 @@ func TestDuplicatesAreKnownByTheirContent(t *testing.T) {
 			rt.send(again(1))
 		}
 		rt.wait(1)
-		time.Sleep(time.Second)
+		nap(time.Second)
 		rt.send(again(1))
-		time.Sleep(time.Second)
+		nap(time.Second)
 		if len(n.span.steps) != 1 || len(r.client.fails) != 0 {
 			t.Errorf("%d steps done, fails %v", len(n.span.steps), r.client.failed())
 		}
@@ -382,7 +382,7 @@ func TestPayloadBeyondTheWindowEndsTheSession(t *testing.T) {
 		}
 		rt.wantFail(wire.CodeLimit)
 		release()
-		time.Sleep(time.Second)
+		nap(time.Second)
 		if l := n.Load(); l.Sessions != 0 {
 			t.Errorf("%+v", l)
 		}
@@ -398,7 +398,7 @@ func TestCreditComesBackAsPayloadsAreConsumed(t *testing.T) {
 		for range 60 { // six windows, one by one
 			rt.step(tokens(1, 25), row(0, 0, 25, wire.WantNone))
 		}
-		time.Sleep(time.Second)
+		nap(time.Second)
 		total := uint64(0)
 		for _, c := range r.client.credits {
 			total += c.m.Bytes
@@ -416,13 +416,13 @@ func TestSessionWithoutCreditHoldsUpNobody(t *testing.T) {
 	run(t, func(r *rig) {
 		l := r.ring(blocks(0, 3), blocks(3, 6))
 		stalled := r.client.session(l)
-		stalled.change = func(m *wire.Open) { m.Limits.Window = 64 << 10 }
+		stalled.change = func(m *wire.Open) { m.Limits.Window = 32 << 10 }
 		stalled.open()
 		other := r.client.session(l)
 		other.open()
 		r.client.deaf = true
-		for i := range 100 { // 100 × 1,280 B of output
-			stalled.send(stalled.ids(tokens(1, 10), row(0, i*10, 10, wire.WantAll)))
+		for range 100 { // 100 × 640 B of output
+			stalled.send(stalled.ids(tokens(1, 10), row(0, 0, 10, wire.WantAll)))
 		}
 		start := time.Now()
 		for i := range 50 {
@@ -431,25 +431,25 @@ func TestSessionWithoutCreditHoldsUpNobody(t *testing.T) {
 		if took := time.Since(start); took > 600*time.Millisecond { // the test polls every 10 ms
 			t.Errorf("50 steps beside a stalled session took %v", took)
 		}
-		time.Sleep(time.Minute)
+		nap(time.Minute)
 		got := 0
 		for k, o := range r.client.outputs {
 			if k.session == stalled.id {
 				got += len(o.data)
 			}
 		}
-		if got > 64<<10 || got < 62<<10 {
-			t.Errorf("%d bytes of output came without credit, the window is %d", got, 64<<10)
+		if got > 32<<10 || got < 31<<10 {
+			t.Errorf("%d bytes of output came without credit, the window is %d", got, 32<<10)
 		}
 		for _, n := range l {
-			if live := n.Live(); live > 4*64<<10 {
+			if live := n.Live(); live > 4*32<<10 {
 				t.Errorf("%s holds %d bytes for a stalled session", n.id, live)
 			}
 		}
 		// Credit comes: everything goes on.
-		r.client.send("node-1", &wire.Credit{Session: stalled.id, Epoch: 1, Hop: 2, Bytes: 64 << 10})
-		time.Sleep(time.Second)
-		r.client.send("node-1", &wire.Credit{Session: stalled.id, Epoch: 1, Hop: 2, Bytes: 64 << 10})
+		r.client.send("node-1", &wire.Credit{Session: stalled.id, Epoch: 1, Hop: 2, Bytes: 32 << 10})
+		nap(time.Second)
+		r.client.send("node-1", &wire.Credit{Session: stalled.id, Epoch: 1, Hop: 2, Bytes: 32 << 10})
 		stalled.wait(100)
 		stalled.close()
 		other.close()
@@ -460,9 +460,9 @@ func TestStepThatMakesMoreThanTheWindowIsRefused(t *testing.T) {
 	run(t, func(r *rig) {
 		n := r.node("n", all, nil)
 		rt := r.client.session([]*node{n})
-		rt.change = func(m *wire.Open) { m.Limits.Window = 12 << 10 }
+		rt.change = func(m *wire.Open) { m.Limits.Window = 96 * rowBytes }
 		rt.open()
-		rt.step(tokens(1, 96), row(0, 0, 96, wire.WantAll)) // 96 × 128 B: just fits
+		rt.step(tokens(1, 96), row(0, 0, 96, wire.WantAll)) // just fits
 		rt.send(rt.ids(tokens(1, 97), row(0, 0, 97, wire.WantAll)))
 		rt.wantFail(wire.CodeLimit)
 		rt.close()
@@ -521,7 +521,7 @@ func TestBusyWhenABoundIsMet(t *testing.T) {
 				t.Error("no hint when to come back")
 			}
 			other.send(other.ids(tokens(1, 1500), row(0, 0, 1500, wire.WantNone))) // another client is taken
-			time.Sleep(time.Second)
+			nap(time.Second)
 			if q := n.Load().Queue; q != 10500 {
 				t.Errorf("%d rows wait", q)
 			}
@@ -540,7 +540,7 @@ func TestBusyWhenABoundIsMet(t *testing.T) {
 	t.Run("pages", func(t *testing.T) {
 		run(t, func(r *rig) {
 			n := r.node("n", all, func(c *stage.Config) {
-				c.Cache, _ = c.Span.(*span).NewCache(6 * 10 * 4096) // ten pages of 16 positions for each block
+				c.Cache, _ = c.Span.(*span).NewCache(6 * 10 * pageBytes) // ten pages of 16 positions for each block
 			})
 			a, b := r.client.session([]*node{n}), r.client.session([]*node{n})
 			a.open()
@@ -581,13 +581,13 @@ func TestIdleSessionEnds(t *testing.T) {
 		n := r.node("n", all, nil)
 		rt := r.client.session([]*node{n})
 		rt.open()
-		time.Sleep(9 * time.Minute)
+		nap(9 * time.Minute)
 		rt.step(tokens(1, 1), row(0, 0, 1, wire.WantNone))
-		time.Sleep(9 * time.Minute)
+		nap(9 * time.Minute)
 		if n.Load().Sessions != 1 {
 			t.Fatal("gone too early")
 		}
-		time.Sleep(2 * time.Minute)
+		nap(2 * time.Minute)
 		if n.Load().Sessions != 0 {
 			t.Error("still there")
 		}
@@ -603,14 +603,14 @@ func TestSessionOutlivesItsClientsConnectionForAWhile(t *testing.T) {
 		rt.open()
 		rt.step(ids[:10], row(0, 0, 10, wire.WantNone))
 		r.net.Break("client", "n")
-		time.Sleep(8 * time.Second)
+		nap(8 * time.Second)
 		same(t, "after reconnecting", rt.step(ids[10:], row(0, 10, 10, wire.WantAll)), rows(want, 10, 20))
-		time.Sleep(20 * time.Second)
+		nap(20 * time.Second)
 		if n.Load().Sessions != 1 {
 			t.Error("dropped though the client came back")
 		}
 		r.net.Cut("client", "n")
-		time.Sleep(11 * time.Second)
+		nap(11 * time.Second)
 		if n.Load().Sessions != 0 || n.span.closed[0] != inference.OutcomeAbort {
 			t.Error("kept though the client is gone")
 		}
@@ -705,7 +705,7 @@ func TestProgress(t *testing.T) {
 		if p := last(); p.Started != 1 || p.Sent != 0 {
 			t.Errorf("inside the first step: %+v", p)
 		}
-		time.Sleep(25 * time.Millisecond)
+		nap(25 * time.Millisecond)
 		if p := last(); p.Received != 2 || p.Started != 1 || len(r.client.progress) > 2 {
 			t.Errorf("%d reports, the last %+v", len(r.client.progress), p)
 		}
@@ -715,12 +715,12 @@ func TestProgress(t *testing.T) {
 		if p := last(); p.Nonce != 77 || p.Received != 2 || p.Started != 1 || p.Sent != 0 || p.Load.Sessions != 1 {
 			t.Errorf("probed: %+v", p)
 		}
-		time.Sleep(3500 * time.Millisecond)
+		nap(3500 * time.Millisecond)
 		if got := len(r.client.progress) - before; got != 4 { // the probe's, and overdue at 1, 2 and 3 s
 			t.Errorf("%d reports of an overdue step", got)
 		}
 		release()
-		time.Sleep(time.Second)
+		nap(time.Second)
 		if p := last(); p.Received != 2 || p.Started != 2 || p.Sent != 2 {
 			t.Errorf("at the end: %+v", p)
 		}
@@ -730,17 +730,17 @@ func TestProgress(t *testing.T) {
 		for i := range 100 {
 			rt.send(rt.ids(tokens(1, 1), row(0, 10+i, 1, wire.WantNone)))
 		}
-		time.Sleep(time.Second)
+		nap(time.Second)
 		if got := len(r.client.progress) - before; got > 8 {
 			t.Errorf("%d reports in 100 ms", got)
 		}
 		r.client.send("n", &wire.Probe{Session: inference.SessionID{99}, Nonce: 1})
-		time.Sleep(time.Second)
+		nap(time.Second)
 		if len(r.client.fails) != 1 || r.client.fails[0].Code != wire.CodeNoSession {
 			t.Errorf("probe of nothing: %v", r.client.failed())
 		}
 		r.client.send("n", &wire.LoadQuery{Nonce: 5})
-		time.Sleep(time.Second)
+		nap(time.Second)
 		if len(r.client.loads) != 1 || r.client.loads[0].Nonce != 5 || r.client.loads[0].Info.Sessions != 1 {
 			t.Errorf("load: %+v", r.client.loads)
 		}

@@ -157,7 +157,7 @@ func TestStepWaitsForItsVoucher(t *testing.T) {
 		rt.open()
 		rt.step(tokens(1, 10), row(0, 0, 10, wire.WantLast))
 		rt.send(rt.ids(tokens(1, 1), row(0, 10, 1, wire.WantLast)))
-		time.Sleep(time.Second)
+		nap(time.Second)
 		if _, ok := rt.output(2); ok {
 			t.Error("served without pay")
 		}
@@ -175,7 +175,7 @@ func TestStepWaitsForItsVoucher(t *testing.T) {
 		}
 		for i := range 20 {
 			r.client.send("n", &wire.Voucher{Session: rt.id, Voucher: *voucher(uint64(130 + 10*i))})
-			time.Sleep(time.Millisecond)
+			nap(time.Millisecond)
 		}
 		rt.wait(11)
 		rt.close()
@@ -197,7 +197,7 @@ func TestUnpaidStepFailsAndALaterEpochGoesOn(t *testing.T) {
 			t.Errorf("after %v", d)
 		}
 		r.client.send("n", &wire.Voucher{Session: rt.id, Voucher: *voucher(60)})
-		time.Sleep(time.Second)
+		nap(time.Second)
 		if f := r.client.fails[len(r.client.fails)-1]; f.Code != wire.CodePayment || f.Seq != 0 {
 			t.Errorf("a stale voucher: %+v", f)
 		}
@@ -214,19 +214,20 @@ func TestUnpaidStepFailsAndALaterEpochGoesOn(t *testing.T) {
 func TestWorkThatIsNotSentIsNotBilled(t *testing.T) {
 	paid(t, func(r *rig, n *node, b *books) {
 		rt := r.client.session([]*node{n})
-		rt.change = func(m *wire.Open) { m.Voucher, m.Limits.Window = voucher(10000), 4000 }
+		rt.change = func(m *wire.Open) { m.Voucher, m.Limits.Window = voucher(10000), 30*rowBytes }
 		rt.open()
 		hold(n)
 		rt.send(rt.ids(tokens(1, 20), row(0, 0, 20, wire.WantAll)))
 		synctest.Wait()
 		rt.open2() // a new epoch inside the pass
+		synctest.Wait()
 		n.span.release()
-		time.Sleep(time.Second)
+		nap(time.Second)
 		r.client.deaf = true
-		for i := range 3 { // 2,560 B each: the second waits for window
+		for i := range 3 { // the second waits for window
 			rt.send(rt.ids(tokens(1, 20), row(0, 20*i, 20, wire.WantAll)))
 		}
-		time.Sleep(time.Second)
+		nap(time.Second)
 		rt.close()
 		if got := b.accounts[rt.id].sent; got != (inference.Units{inference.LinePrefill: 120}) {
 			t.Errorf("billed %v for one step that left", got)
@@ -245,7 +246,7 @@ func TestRefusedVoucherAtOpen(t *testing.T) {
 		if f := rt.wantFail(wire.CodePayment); f.Text != "voucher is for another node" {
 			t.Errorf("%+v", f)
 		}
-		time.Sleep(time.Second)
+		nap(time.Second)
 		if n.Load().Sessions != 0 {
 			t.Error("the session is there")
 		}
@@ -258,9 +259,9 @@ func TestCloseBeforeTheDiskHasAnswered(t *testing.T) {
 		b.delay = time.Second
 		rt := r.client.session([]*node{n})
 		rt.open2()
-		time.Sleep(100 * time.Millisecond)
+		nap(100 * time.Millisecond)
 		r.client.send("n", &wire.Close{Session: rt.id})
-		time.Sleep(5 * time.Second)
+		nap(5 * time.Second)
 		if a := b.accounts[rt.id]; a == nil || !a.closed {
 			t.Errorf("account left open: %+v", a)
 		}

@@ -219,3 +219,43 @@ func TestFiftySessionsWithTenKillsOfEachSideAgree(t *testing.T) {
 		t.Errorf("promised %s, node holds %s", spent.Promised, earned.Promised)
 	}
 }
+
+func TestSessionThatReturnsToANodeGoesOnCounting(t *testing.T) {
+	for name, leave := range map[string]func(w *world, p *play){
+		"after its end": func(w *world, p *play) {
+			r, err := p.account.Close(inference.OutcomeNodeFault)
+			w.must(err)
+			w.must(p.tab.Receipt(&r))
+		},
+		"after its end, the receipt lost": func(w *world, p *play) {
+			_, err := p.account.Close(inference.OutcomeNodeFault)
+			w.must(err)
+		},
+		"after the node's death": func(w *world, p *play) {
+			w.killNode() // takes note of what the node has lost
+		},
+		"while it is open": func(*world, *play) {},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := newTestWorld(t)
+			p := w.session(3, 20, 40)
+			leave(w, p)
+			p.terms.Epoch, p.terms.Blocks = 2, inference.BlockRange{Start: 4, End: 9}
+			var err error
+			p.tab, err = w.purse.Open(HopTerms{Terms: p.terms, Wallet: w.meterCfg.Wallet, Signer: w.signer()})
+			w.must(err)
+			w.open(p, w.order(p, inference.LineRecovery, 60))
+			r, err := p.account.Receipt()
+			w.must(err)
+			w.must(p.tab.Receipt(&r)) // comes with Opened
+			w.serve(p, inference.LineRecovery, 60)
+			for range 50 {
+				w.step(p, inference.LineDecode, 1)
+			}
+			if r := w.end(p); r.Units != p.billed || r.Epoch != 2 {
+				t.Errorf("receipt %+v, billed %v", r, p.billed)
+			}
+			w.equal()
+		})
+	}
+}

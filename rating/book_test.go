@@ -56,7 +56,7 @@ func TestServiceRaisesAndFailuresLowerUptime(t *testing.T) {
 		before := m.Terms("bad").Uptime
 		m.Failed("bad", Dead)
 		good, bad := m.Terms("good").Uptime, m.Terms("bad").Uptime
-		if good <= Unmeasured || good > 1 || before <= Unmeasured || bad >= 0.5 {
+		if good <= Unmeasured || good > 1 || before <= Unmeasured || bad >= 0.5 || good < 0.88 || good > 0.91 {
 			t.Errorf("good %v, bad %v before and %v after", good, before, bad)
 		}
 		if m.Score("bad") >= m.Score("good")-0.15 {
@@ -248,11 +248,17 @@ func TestProcessesKeepWhatOthersHaveLearnt(t *testing.T) {
 		decode(a.For(toy), "both", 10, 10)
 		decode(a.For(toy), "a", 10, 10)
 		decode(b.For(toy), "both", 10, 70)
-		for _, x := range []*Book{a, b, a} {
-			if err := x.Close(); err != nil {
+		save := func(b *Book) {
+			if err := b.Save(); err != nil {
 				t.Fatal(err)
 			}
 		}
+		save(a)
+		save(b)
+		decode(a.For(toy), "a", 1, 10) // a has older news of "both"
+		save(a)
+		a.Close()
+		b.Close()
 		c := book(t, path)
 		defer c.Close()
 		if c.For(toy).Observed("a").Decode != 1 || !near(c.For(toy).Observed("both").Decode, 7) {

@@ -11,6 +11,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -114,6 +115,7 @@ type NodeOptions struct {
 	DataDir   string
 	Verbose   bool
 	Extra     []string // further flags
+	Through   []string // a program that runs the node's command line, absolute path first
 	Env       []string
 }
 
@@ -183,7 +185,12 @@ func Launch(t scope, o NodeOptions) *Node {
 		args = append(args, "-v")
 	}
 	args = append(args, o.Extra...)
-	return &Node{Process: launch(t, o.Name, "start_node", o.DataDir, o.Env, args...), scope: t, options: o}
+	program := "start_node"
+	if len(o.Through) > 0 {
+		args = slices.Concat(o.Through[1:], []string{filepath.Join(binaries, program)}, args)
+		program = o.Through[0]
+	}
+	return &Node{Process: launch(t, o.Name, program, o.DataDir, o.Env, args...), scope: t, options: o}
 }
 
 // Again starts a node that is gone with the same data directory and options.

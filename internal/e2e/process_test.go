@@ -55,7 +55,7 @@ type scope interface {
 	Cleanup(func())
 }
 
-// launch starts a binary with --json events and ties its life to the scope.
+// launch starts one of the binaries, or the program at an absolute path, with --json events and ties its life to the scope.
 func launch(t scope, name, program, dir string, env []string, args ...string) *Process {
 	t.Helper()
 	p := &Process{Name: name, Dir: dir, news: make(chan struct{}), exited: make(chan struct{})}
@@ -99,7 +99,7 @@ func (p *Process) end(t scope) {
 	_ = syscall.Kill(-p.PID, syscall.SIGKILL)
 	<-p.exited
 	if t, ok := t.(testing.TB); ok && t.Failed() {
-		t.Logf("%s printed:\n%s\nand logged:\n%s", p.Name, tail(p.Output()), tail(p.Log()))
+		t.Logf("%s printed:\n%s\nand logged:\n%s", p.Name, tail(p.told()), tail(p.Log()))
 	}
 }
 
@@ -155,7 +155,7 @@ func (p *Process) await(t scope, name string) Event {
 			}
 			t.Fatalf("%s ended (%v) before %q:\n%s", p.Name, p.state, name, tail(p.Log()))
 		case <-timeout:
-			t.Fatalf("%s: no %q within %s:\n%s\n%s", p.Name, name, patience, tail(p.Output()), tail(p.Log()))
+			t.Fatalf("%s: no %q within %s:\n%s\n%s", p.Name, name, patience, tail(p.told()), tail(p.Log()))
 		}
 	}
 }
@@ -165,6 +165,17 @@ func (p *Process) Output() string {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	return p.raw.String()
+}
+
+// told returns the output without the many lines about progress.
+func (p *Process) told() string {
+	var b strings.Builder
+	for line := range strings.Lines(p.Output()) {
+		if !strings.Contains(line, `"event":"loading"`) && !strings.Contains(line, `"event":"hashing"`) {
+			b.WriteString(line)
+		}
+	}
+	return b.String()
 }
 
 // Log returns what the process has printed on standard error.
@@ -246,7 +257,10 @@ func RunInput(t testing.TB, stdin, program string, args ...string) Result {
 // command prepares a binary to run in an environment without settings of the
 // person who tests, in a process group of its own.
 func command(program string, env []string, args ...string) *exec.Cmd {
-	cmd := exec.Command(filepath.Join(binaries, program), args...)
+	if !filepath.IsAbs(program) {
+		program = filepath.Join(binaries, program)
+	}
+	cmd := exec.Command(program, args...)
 	for _, e := range os.Environ() {
 		if !strings.HasPrefix(e, "FARLABS_") && !strings.HasPrefix(e, "XDG_") {
 			cmd.Env = append(cmd.Env, e)

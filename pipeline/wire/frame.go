@@ -84,6 +84,8 @@ func (f *Frame) Channel() Channel {
 			return Bulk
 		}
 		return Decode
+	case KindAttach:
+		return Bulk
 	}
 	return Control
 }

@@ -72,7 +72,7 @@ bench: $(BENCHSTAT) ## micro-benchmarks through benchstat
 	$(BENCHSTAT) .cache/bench.txt
 
 bench-gate: build model ## speed and latency rows: medians into docs/benchmarks.md, non-zero exit on a miss
-	$(GO) run ./internal/benchgate -bin $(BIN) -out docs/benchmarks.md
+	FARLABS_BIN=$(abspath $(BIN)) $(GO) test -tags bench -run '^TestGates$$' -count 1 -timeout 30m -v ./internal/e2e -report $(abspath docs/benchmarks.md)
 
 generate: ## make generated files again
 	$(GO) generate $(PKGS)

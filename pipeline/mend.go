@@ -27,7 +27,6 @@ func (s *Session) mend(ctx context.Context, ops []wire.BranchOp, groups []Group)
 	if s.broken == nil && len(s.hops) > 0 {
 		return nil
 	}
-	again := len(s.hops) > 0 || s.epoch > 0
 	hops, from, err := s.plan(ctx)
 	if err != nil {
 		return err
@@ -51,11 +50,8 @@ func (s *Session) mend(ctx context.Context, ops []wire.BranchOp, groups []Group)
 	s.broken = nil
 	info := s.Route()
 	s.p.parts.Log.Info("route", "session", s.id.String()[:8], "epoch", s.epoch, "route", info.String())
-	if again {
-		s.reroutes++
-		if e := s.p.parts.Events.Rerouted; e != nil {
-			e(s.id, info)
-		}
+	if e := s.p.parts.Events.Routed; e != nil {
+		e(s.id, info)
 	}
 	return nil
 }

@@ -87,8 +87,9 @@ type Scores interface {
 type Events struct {
 	// Progress is called for every progress message of a session's hop.
 	Progress func(session inference.SessionID, p wire.Progress)
-	// Rerouted is called when a session has moved to a new route.
-	Rerouted func(session inference.SessionID, r RouteInfo)
+	// Routed is called when a session has a new route: the first, and after
+	// every loss.
+	Routed func(session inference.SessionID, r RouteInfo)
 }
 
 // Parts are what a DistributedPipeline is made of. Connect fills them; a

@@ -14,9 +14,9 @@ import (
 // How the client finds out that a hop no longer gets on. A hop that computes
 // is not disturbed: its links answer a probe while the forward pass runs.
 const (
-	quiet      = 700 * time.Millisecond  // nothing heard: ask every hop
-	answer     = 1200 * time.Millisecond // no answer to that: the hop is stalled
-	edgeQuiet  = 2 * time.Second         // a step sent on that the next hop has not received
+	quiet      = 700 * time.Millisecond // nothing heard: ask every hop
+	answer     = 2 * time.Second        // no answer to that: the hop is stalled
+	edgeQuiet  = 2 * time.Second        // a step sent on that the next hop has not received
 	pumpTick   = 100 * time.Millisecond
 	minCompute = 10 * time.Second // a forward pass may take this and 10× what was expected
 )

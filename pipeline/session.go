@@ -91,7 +91,6 @@ type Session struct {
 	failures []error   // since then, for the final error
 	salt     uint64
 	timings  []wire.HopTime // of the last output
-	reroutes int
 
 	accounts  map[inference.PeerID]*hopAccount
 	stop      context.CancelCauseFunc
@@ -352,11 +351,13 @@ func (s *Session) fault(ctx context.Context, err error, ops bool) error {
 	switch he.Kind {
 	case FailDead, FailStalled:
 		s.p.parts.Directory.Suspect(he.Peer)
-		s.avoid[he.Peer] = now.Add(10 * time.Second)
+		// The directory keeps it out until it answers again; where there is
+		// nobody else, a peer that was only slow may then be asked again.
+		s.avoid[he.Peer] = now.Add(2 * time.Second)
 	case FailBusy:
 		s.avoid[he.Peer] = now.Add(time.Second)
 	case FailRefused, FailFaulty:
-		s.avoid[he.Peer] = now.Add(30 * time.Second)
+		s.avoid[he.Peer] = now.Add(10 * time.Second)
 	}
 	if !he.Retryable {
 		return he

@@ -307,7 +307,7 @@ func (n *Node) load(ctx context.Context, blocks inference.BlockRange, plan memor
 // touch reads the weights once, with progress, so that the first session does
 // not wait for the disk.
 func (n *Node) touch(ctx context.Context, blocks inference.BlockRange) error {
-	total, done := n.span.WeightBytes(), int64(0)
+	total, done, told := n.span.WeightBytes(), int64(0), time.Time{}
 	for _, t := range n.model.Checkpoint.Tensors() {
 		var i int
 		if k, _ := fmt.Sscanf(t.Name, "blk.%d.", &i); k != 1 || i < blocks.Start || i >= blocks.End {
@@ -325,7 +325,10 @@ func (n *Node) touch(ctx context.Context, blocks inference.BlockRange) error {
 		if done += t.Size; done > total {
 			done = total
 		}
-		n.cfg.Events(Event{Event: EventLoading, Done: done, Bytes: total})
+		if now := time.Now(); done == total || now.Sub(told) > 200*time.Millisecond {
+			told = now
+			n.cfg.Events(Event{Event: EventLoading, Done: done, Bytes: total})
+		}
 		if ctx.Err() != nil {
 			return context.Cause(ctx)
 		}

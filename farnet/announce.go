@@ -310,14 +310,19 @@ func (a *announcer) echo(r *signedRecord) {
 	if o != nil {
 		a.n.log.Warn("a newer record of this node goes round; is its identity used on a second machine?", "model", r.record.Model)
 		rec := o.record
-		_, _ = a.publish(&rec, true)
+		if _, err := a.publish(&rec, true); err == nil {
+			a.n.goRun(a.n.push)
+		}
 		return
 	}
 	// Nobody serves that any more.
 	rec := r.record
 	rec.State = inference.StateGone
 	if _, err := a.publish(&rec, true); err == nil {
-		a.drop(rec.Digest)
+		a.n.goRun(func(ctx context.Context) {
+			a.n.push(ctx)
+			a.drop(rec.Digest)
+		})
 	}
 }
 

@@ -30,6 +30,8 @@ const (
 	hintTimeout = 1200 * time.Millisecond
 	// slowPing is when a ping is late enough to wonder.
 	slowPing = 300 * time.Millisecond
+	// starved is how late a timer shows that this process did not get to run.
+	starved = 250 * time.Millisecond
 	// maxProbes bounds what is probed at the same time; the rest waits its turn.
 	maxProbes = 64
 	// maxSuspects bounds the memory of peers that do not answer.
@@ -327,9 +329,7 @@ func (n *Node) verifyWithin(p peer.ID, most time.Duration) {
 	}
 	started := n.goRun(func(ctx context.Context) {
 		defer n.health.end(p)
-		ctx, cancel := context.WithTimeout(ctx, most)
-		defer cancel()
-		rtt, err := n.answers(ctx, p)
+		rtt, err := n.tryFor(ctx, p, most)
 		switch {
 		case n.ctx.Err() != nil:
 		case err == nil:
@@ -341,6 +341,21 @@ func (n *Node) verifyWithin(p peer.ID, most time.Duration) {
 	if !started {
 		n.health.end(p)
 	}
+}
+
+// tryFor asks p within a time. When the time ran out well after its end, this
+// process was stopped or starved and may be what did not answer: it asks again.
+func (n *Node) tryFor(ctx context.Context, p peer.ID, most time.Duration) (rtt time.Duration, err error) {
+	for range 2 {
+		start := time.Now()
+		tctx, cancel := context.WithTimeout(ctx, most)
+		rtt, err = n.answers(tctx, p)
+		cancel()
+		if err == nil || ctx.Err() != nil || time.Since(start) < most+starved {
+			break
+		}
+	}
+	return rtt, err
 }
 
 // answers pings p. A peer nearby whose process is dead is told from one that
@@ -414,8 +429,7 @@ func (n *Node) ping(ctx context.Context, p peer.ID) (time.Duration, error) {
 		return 0, err
 	}
 	defer s.Close()
-	deadline, _ := ctx.Deadline()
-	_ = s.SetDeadline(deadline)
+	defer context.AfterFunc(ctx, func() { _ = s.Reset() })()
 	var out, in [8]byte
 	_, _ = rand.Read(out[:])
 	start := time.Now()

@@ -64,13 +64,17 @@ func announce(t *testing.T, n *Node, model string) {
 	}
 }
 
+// patience is for what takes milliseconds on a machine at rest. How long the
+// network may take is tested in virtual time.
+const patience = 20 * time.Second
+
 // eventually waits for ok, and fails the test when it does not come in time.
-func eventually(t *testing.T, most time.Duration, what string, ok func() bool) time.Duration {
+func eventually(t *testing.T, what string, ok func() bool) time.Duration {
 	t.Helper()
 	start := time.Now()
 	for !ok() {
-		if time.Since(start) > most {
-			t.Fatalf("not within %v: %s", most, what)
+		if time.Since(start) > patience {
+			t.Fatalf("not within %v: %s", patience, what)
 		}
 		time.Sleep(5 * time.Millisecond)
 	}

@@ -67,7 +67,7 @@ func newHost(ctx context.Context, cfg *Config, id *identity) (host.Host, error) 
 		libp2p.ResourceManager(limits),
 		libp2p.ConnectionManager(conns),
 		libp2p.WithDialTimeout(cfg.DialTimeout),
-		libp2p.DialRanker(rankDials),
+		libp2p.SwarmOpts(swarm.WithDialRanker(rankDials)),
 		libp2p.DisableMetrics(),
 		libp2p.AddrsFactory(func(seen []ma.Multiaddr) []ma.Multiaddr {
 			return append(slices.Clone(announce), seen...)
@@ -81,12 +81,15 @@ func newHost(ctx context.Context, cfg *Config, id *identity) (host.Host, error) 
 	switch {
 	case cfg.transport != nil:
 		opts = append(opts, cfg.transport...)
-	case len(listen) > 0 && allLoopback(listen):
+	case len(listen) == 0:
+		// Nobody can dial, also not after a hole was punched.
+		opts = append(opts, tcpAndQUIC, libp2p.EnableRelay(), libp2p.DisableIdentifyAddressDiscovery())
+	case allLoopback(listen):
 		// Nobody outside can dial: nothing to find out about routers.
 		opts = append(opts, tcpAndQUIC, libp2p.DisableRelay(), libp2p.DisableIdentifyAddressDiscovery())
 	default:
 		opts = append(opts, tcpAndQUIC, libp2p.EnableRelay(), libp2p.EnableHolePunching(), libp2p.EnableAutoNATv2())
-		if len(listen) > 0 && cfg.PortMap != Off {
+		if cfg.PortMap != Off {
 			opts = append(opts, libp2p.NATPortMap())
 		}
 	}

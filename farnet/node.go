@@ -141,6 +141,8 @@ func (n *Node) Close() error {
 		n.closing = true
 		n.mu.Unlock()
 		n.cancel(ErrClosed)
+		// Dials first: one that begins while the host closes leaves a socket.
+		n.finished(2 * time.Second)
 		var errs []error
 		if n.dht != nil {
 			errs = append(errs, n.dht.Close())
@@ -156,6 +158,19 @@ func (n *Node) Close() error {
 		err = errors.Join(errs...)
 	})
 	return err
+}
+
+// finished waits until every goroutine of the node has ended, or for most.
+func (n *Node) finished(most time.Duration) {
+	done := make(chan struct{})
+	go func() {
+		n.wg.Wait()
+		close(done)
+	}()
+	select {
+	case <-done:
+	case <-time.After(most):
+	}
 }
 
 // ID returns the node's peer id.

@@ -21,18 +21,18 @@ func TestNodesAndClientLearnOfOneAnother(t *testing.T) {
 	if err := c.Follow(t.Context(), testDigest("m")); err != nil {
 		t.Fatal(err)
 	}
-	t.Log("client", eventually(t, 3*time.Second, "the client sees both", func() bool { return sees(c, "m", a, b) }))
-	t.Log("a", eventually(t, 3*time.Second, "a sees b", func() bool { return sees(a, "m", b) }))
-	t.Log("b", eventually(t, 3*time.Second, "b sees a", func() bool { return sees(b, "m", a) }))
+	t.Log("client", eventually(t, "the client sees both", func() bool { return sees(c, "m", a, b) }))
+	t.Log("a", eventually(t, "a sees b", func() bool { return sees(a, "m", b) }))
+	t.Log("b", eventually(t, "b sees a", func() bool { return sees(b, "m", a) }))
 	d := testNode(t, func(c *Config) { c.Bootstrap = a.Addrs() })
 	announce(t, d, "m")
-	t.Log("join", eventually(t, 3*time.Second, "a newcomer is in the client's table", func() bool { return sees(c, "m", a, b, d) }))
+	t.Log("join", eventually(t, "a newcomer is in the client's table", func() bool { return sees(c, "m", a, b, d) }))
 	if m := c.Models(); len(m) != 1 || m[0].Model != "m" || m[0].Nodes != 3 || m[0].Total != 30 {
 		t.Errorf("models %+v", m)
 	}
-	eventually(t, 3*time.Second, "the newcomer knows its way about", func() bool { return d.Peers() == 2 })
+	eventually(t, "the newcomer knows its way about", func() bool { return d.Peers() == 2 })
 	d.Close()
-	t.Log("leave", eventually(t, time.Second, "who says goodbye is gone at once", func() bool { return sees(c, "m", a, b) && sees(a, "m", b) }))
+	t.Log("leave", eventually(t, "who says goodbye is gone at once", func() bool { return sees(c, "m", a, b) && sees(a, "m", b) }))
 }
 
 func TestStreamsCarryBytesBothWays(t *testing.T) {
@@ -60,7 +60,7 @@ func TestStreamsCarryBytesBothWays(t *testing.T) {
 	if err != nil || string(got) != "over and back" {
 		t.Fatalf("%q, %v", got, err)
 	}
-	eventually(t, 4*time.Second, "a round trip is measured", func() bool {
+	eventually(t, "a round trip is measured", func() bool {
 		b.verify(a.self)
 		return b.RTT(a.ID()) > 0
 	})
@@ -104,7 +104,7 @@ func TestAloneIsSaid(t *testing.T) {
 	if b.Alone() {
 		t.Error("a node with a neighbour is alone")
 	}
-	eventually(t, time.Second, "the first node has company", func() bool { return !a.Alone() })
+	eventually(t, "the first node has company", func() bool { return !a.Alone() })
 }
 
 func TestClosedNodeRefuses(t *testing.T) {
@@ -149,7 +149,7 @@ func TestLeftoverOfEarlierRunIsTakenBack(t *testing.T) {
 		t.Fatal("not in the table")
 	}
 	b := testNode(t, func(c *Config) { c.Key, c.Bootstrap = key, a.Addrs() })
-	eventually(t, 3*time.Second, "it is gone", func() bool { return len(a.Records(old.Digest)) == 0 })
+	eventually(t, "it is gone", func() bool { return len(a.Records(old.Digest)) == 0 })
 	announce(t, b, "m")
-	eventually(t, 3*time.Second, "what is served now is seen", func() bool { return len(a.AllRecords()) == 1 })
+	eventually(t, "what is served now is seen", func() bool { return len(a.AllRecords()) == 1 })
 }

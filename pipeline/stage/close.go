@@ -130,6 +130,34 @@ func (s *Stage) clerk(e *session, job func()) {
 	})
 }
 
+// maxSettling bounds the final receipts that are looked up at once; who asks
+// for one more hears nothing, and asks again when it next meets the node.
+const maxSettling = 16
+
+// lastWord answers Close of a session that is over with its final receipt, so
+// that a client which lost it knows what both sides count. s.mu is held.
+func (s *Stage) lastWord(to inference.PeerID, id inference.SessionID) {
+	if s.cfg.Meter == nil || s.stopped {
+		s.unknown(to, id, 0)
+		return
+	}
+	if s.settling >= maxSettling {
+		return
+	}
+	s.settling++
+	s.clerks.Go(func() {
+		receipt, err := s.cfg.Meter.Settle(id)
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		s.settling--
+		if err != nil {
+			s.unknown(to, id, 0)
+			return
+		}
+		s.send(to, &wire.Receipt{Receipt: receipt})
+	})
+}
+
 // takeVoucher hands a voucher to the account; only the last of those that wait
 // matters. s.mu is held.
 func (s *Stage) takeVoucher(e *session, v *inference.Voucher) {

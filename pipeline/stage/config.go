@@ -42,6 +42,9 @@ type Meter interface {
 	// Open opens the account of a session, or takes it up again under a higher
 	// epoch; v is nil when Open brought no voucher. It may wait for a disk.
 	Open(t Terms, v *inference.Voucher) (Account, error)
+	// Settle returns the final receipt of a session that has ended, for a
+	// client that lost it. It may wait for a disk.
+	Settle(session inference.SessionID) (inference.Receipt, error)
 }
 
 // Terms is what an account is opened for.

@@ -50,6 +50,16 @@ func (b *books) Open(t stage.Terms, v *inference.Voucher) (stage.Account, error)
 	return a, nil
 }
 
+func (b *books) Settle(id inference.SessionID) (inference.Receipt, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	a := b.accounts[id]
+	if a == nil || !a.closed {
+		return inference.Receipt{}, errors.New("no such session")
+	}
+	return inference.Receipt{Session: id, Units: a.sent, Outcome: inference.OutcomeOK}, nil
+}
+
 func (a *account) Charge(l inference.Line, n uint64) error {
 	a.b.mu.Lock()
 	defer a.b.mu.Unlock()

@@ -20,9 +20,10 @@ type Stage struct {
 	wake chan struct{}
 	tick chan struct{} // a session was listed in flush
 
-	clerks sync.WaitGroup
-	ctx    context.Context // of dials; ends with Run
-	cancel context.CancelFunc
+	clerks   sync.WaitGroup
+	settling int             // final receipts being looked up; under mu
+	ctx      context.Context // of dials; ends with Run
+	cancel   context.CancelFunc
 
 	mu       sync.Mutex
 	sessions map[inference.SessionID]*session
@@ -197,8 +198,11 @@ func (s *Stage) Frame(from inference.PeerID, f *wire.Frame) {
 	defer s.mu.Unlock()
 	e := s.sessions[f.Message.Of()]
 	if e == nil {
-		if m, ok := f.Message.(*wire.Probe); ok {
+		switch m := f.Message.(type) {
+		case *wire.Probe:
 			s.unknown(from, m.Session, 0)
+		case *wire.Close:
+			s.lastWord(from, m.Session)
 		}
 		return
 	}

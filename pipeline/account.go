@@ -78,6 +78,12 @@ func (s *Session) openAccount(h *hop, keep bool, groups []Group) (*inference.Vou
 			return nil, err
 		}
 	}
+	if voucher == nil {
+		// A session that is new to the node needs one, however little is due.
+		if voucher, err = a.Order(inference.LineDecode, 0); err != nil {
+			return nil, err
+		}
+	}
 	a.mu.Lock()
 	a.paidFor = true
 	a.mu.Unlock()

@@ -27,11 +27,25 @@ type Exchange struct {
 	links    Links
 	sessions map[inference.SessionID]*Session
 	loads    map[uint64]chan inference.Load
+	claims   map[inference.SessionID]claim
+}
+
+// maxClaims bounds the final receipts that are being asked for.
+const maxClaims = 1024
+
+// claim is a session that is over and whose final receipt a peer was asked for.
+type claim struct {
+	peer   inference.PeerID
+	signer inference.Address
+	purse  Purse
 }
 
 // NewExchange returns an Exchange whose payloads come from pool.
 func NewExchange(pool *tensor.Pool) *Exchange {
-	return &Exchange{pool: pool, sessions: map[inference.SessionID]*Session{}, loads: map[uint64]chan inference.Load{}}
+	return &Exchange{
+		pool: pool, sessions: map[inference.SessionID]*Session{}, loads: map[uint64]chan inference.Load{},
+		claims: map[inference.SessionID]claim{},
+	}
 }
 
 // Use sets the links that relayed frames and queries leave by; call it once
@@ -90,9 +104,58 @@ func (x *Exchange) Frame(from inference.PeerID, f *wire.Frame) {
 	s := x.find(f.Message.Of())
 	if s == nil {
 		f.Release()
+		x.settled(from, f.Message)
 		return
 	}
 	s.receive(from, f)
+}
+
+// claim asks a node that has just been met for the final receipts that are
+// missing: of sessions whose client process, node or connection died.
+func (x *Exchange) claim(peer inference.PeerID, signer inference.Address, purse Purse) {
+	ids := purse.Claims(signer)
+	x.mu.Lock()
+	links := x.links
+	var ask []inference.SessionID
+	for _, id := range ids {
+		if _, asked := x.claims[id]; !asked && x.sessions[id] == nil && len(x.claims) < maxClaims {
+			x.claims[id] = claim{peer, signer, purse}
+			ask = append(ask, id)
+		}
+	}
+	x.mu.Unlock()
+	for _, id := range ask {
+		if links.Send(peer, &wire.Frame{Message: &wire.Close{Session: id, Outcome: inference.OutcomeAbort}}) != nil {
+			x.unclaim(id, peer)
+		}
+	}
+}
+
+// settled takes the answer to a claim.
+func (x *Exchange) settled(from inference.PeerID, m wire.Message) {
+	c, ok := x.unclaim(m.Of(), from)
+	if !ok {
+		return
+	}
+	switch m := m.(type) {
+	case *wire.Receipt:
+		_ = c.purse.Adopt(&m.Receipt, c.signer) // a refused one stays a claim
+	case *wire.Fail:
+		if m.Code == wire.CodeNoSession {
+			_ = c.purse.Lost(m.Session, c.signer)
+		}
+	}
+}
+
+func (x *Exchange) unclaim(id inference.SessionID, from inference.PeerID) (claim, bool) {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	c, ok := x.claims[id]
+	if !ok || c.peer != from {
+		return claim{}, false
+	}
+	delete(x.claims, id)
+	return c, true
 }
 
 // Down implements link.Handler.
@@ -101,6 +164,11 @@ func (x *Exchange) Down(peer inference.PeerID, err error) {
 	all := make([]*Session, 0, len(x.sessions))
 	for _, s := range x.sessions {
 		all = append(all, s)
+	}
+	for id, c := range x.claims {
+		if c.peer == peer {
+			delete(x.claims, id)
+		}
 	}
 	x.mu.Unlock()
 	for _, s := range all {

@@ -325,6 +325,9 @@ func (s *Session) openMessage(i int, keep bool, groups []Group) (*wire.Open, err
 
 func (s *Session) opened(h *hop, m *wire.Opened) {
 	h.opened, h.direct, h.held = true, m.Direct, m.Branches
+	if purse := s.p.parts.Purse; purse != nil {
+		s.p.parts.Exchange.claim(h.Peer(), h.Offer.Record.Signer, purse)
+	}
 	if m.Receipt != nil && h.account != nil {
 		s.receipt(h.Peer(), m.Receipt)
 	}

@@ -48,6 +48,12 @@ type Purse interface {
 	// Account opens the books for one hop of one session, or opens them again
 	// for another epoch or role.
 	Account(o AccountInfo) (Account, error)
+	// Claims returns sessions at the node with this signer that are over and
+	// wait for their final receipt, of earlier processes too; Adopt takes such
+	// a receipt, Lost tells that the node knows nothing of the session.
+	Claims(signer inference.Address) []inference.SessionID
+	Adopt(r *inference.Receipt, signer inference.Address) error
+	Lost(session inference.SessionID, signer inference.Address) error
 }
 
 // AccountInfo says who is to be paid for what.

@@ -8,11 +8,15 @@ import (
 type purse struct{ *payment.Purse }
 
 func (p purse) Account(o AccountInfo) (Account, error) {
-	return p.Open(payment.HopTerms{
+	tab, err := p.Open(payment.HopTerms{
 		Terms: payment.Terms{
 			Session: o.Session, Epoch: o.Epoch, Model: o.Model, Digest: o.Record.Digest,
 			Blocks: o.Blocks, Class: o.Record.Class, Quote: o.Record.Quote,
 		},
 		Wallet: o.Record.Wallet, Signer: o.Record.Signer,
 	})
+	if err != nil {
+		return nil, err // not a nil *Tab in an interface
+	}
+	return tab, nil
 }

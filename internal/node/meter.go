@@ -14,11 +14,15 @@ type meter struct {
 }
 
 func (m meter) Open(t stage.Terms, v *inference.Voucher) (stage.Account, error) {
-	return m.Meter.Open(payment.OpenInfo{
+	a, err := m.Meter.Open(payment.OpenInfo{
 		Terms: payment.Terms{
 			Session: t.Session, Epoch: t.Epoch, Model: m.model, Digest: t.Digest,
 			Blocks: t.Blocks, Class: t.Class, Quote: t.Quote,
 		},
 		Peer: t.Client, Ask: m.ask,
 	}, v)
+	if err != nil {
+		return nil, err // not a nil *Account in an interface
+	}
+	return a, nil
 }

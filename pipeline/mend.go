@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/farlabs/inference"
+	"github.com/farlabs/inference/payment/pricing"
 	"github.com/farlabs/inference/pipeline/route"
 	"github.com/farlabs/inference/pipeline/wire"
 )
@@ -67,7 +68,8 @@ func (s *Session) plan(ctx context.Context) (hops []*hop, restore int, err error
 		}
 		var ceiling *route.CeilingError
 		if errors.As(err, &ceiling) {
-			return nil, 0, fmt.Errorf("%w: %w", ErrPriceCeiling, err)
+			return nil, 0, fmt.Errorf("%w: the cheapest route asks %.6g USD per 1M tokens, the ceiling is %.6g: %w",
+				ErrPriceCeiling, usdPerMillion(ceiling.Cheapest), usdPerMillion(ceiling.Ceiling), err)
 		}
 		left := s.opts.Timeout - time.Since(s.progress)
 		if left <= 0 {
@@ -84,6 +86,9 @@ func (s *Session) plan(ctx context.Context) (hops []*hop, restore int, err error
 		timer.Stop()
 	}
 }
+
+// usdPerMillion converts wei per token at the development rate.
+func usdPerMillion(w inference.Wei) float64 { return 1e6 * pricing.ToUSD(w) }
 
 // nextChance is when a peer that is avoided may be tried again.
 func (s *Session) nextChance() time.Duration {

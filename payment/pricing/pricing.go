@@ -74,13 +74,7 @@ type Hop struct {
 // sum does not fit 128 bits.
 func PerMillion(hops ...Hop) (sum inference.Wei, ok bool) {
 	for _, h := range hops {
-		var dearest inference.Wei
-		for _, w := range h.Quote {
-			if w.Cmp(dearest) > 0 {
-				dearest = w
-			}
-		}
-		cost, ok1 := dearest.Mul(1_000_000 * uint64(max(h.Blocks, 0)))
+		cost, ok1 := h.Quote.Dearest().Mul(1_000_000 * uint64(max(h.Blocks, 0)))
 		s, ok2 := sum.Add(cost)
 		if !ok1 || !ok2 {
 			return inference.Wei{}, false
@@ -88,40 +82,4 @@ func PerMillion(hops ...Hop) (sum inference.Wei, ok bool) {
 		sum = s
 	}
 	return sum, true
-}
-
-// ErrPriceCeiling is what CheckCeiling's error is.
-var ErrPriceCeiling = errors.New("price is above the ceiling")
-
-// CeilingError names the sum that is above the ceiling. It is an
-// ErrPriceCeiling.
-type CeilingError struct {
-	Sum     float64 // USD per 1M tokens over all hops; +Inf when it does not fit 128 bits of wei
-	Ceiling float64 // USD per 1M tokens
-	Hops    int
-}
-
-// Error implements error.
-func (e *CeilingError) Error() string {
-	return fmt.Sprintf("the %d hops ask %.6g USD per 1M tokens together, above the ceiling of %.6g USD", e.Hops, e.Sum, e.Ceiling)
-}
-
-// Is makes errors.Is(err, ErrPriceCeiling) true.
-func (e *CeilingError) Is(target error) bool { return target == ErrPriceCeiling }
-
-// CheckCeiling reports whether the hops together ask at most ceiling, USD per
-// 1M tokens. A ceiling of 0 takes only what is free.
-func CheckCeiling(ceiling float64, hops ...Hop) error {
-	most, err := FromUSD(ceiling)
-	if err != nil {
-		return fmt.Errorf("price ceiling: %w", err)
-	}
-	sum, ok := PerMillion(hops...)
-	switch {
-	case !ok:
-		return &CeilingError{math.Inf(1), ceiling, len(hops)}
-	case sum.Cmp(most) > 0:
-		return &CeilingError{ToUSD(sum), ceiling, len(hops)}
-	}
-	return nil
 }

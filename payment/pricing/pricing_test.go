@@ -39,9 +39,6 @@ func TestChainNeverComesToMoreThanTheAskedPrice(t *testing.T) {
 			hops = append(hops, Hop{q, n})
 			left -= n
 		}
-		if err := CheckCeiling(usd, hops...); err != nil {
-			t.Fatal(err)
-		}
 		sum, ok := PerMillion(hops...)
 		if !ok || math.Abs(ToUSD(sum)-usd) > 1e-6 {
 			t.Fatalf("asked %v, came to %v", usd, ToUSD(sum))
@@ -49,31 +46,7 @@ func TestChainNeverComesToMoreThanTheAskedPrice(t *testing.T) {
 	})
 }
 
-func TestCeilingNamesTheOffendingSum(t *testing.T) {
-	q, err := Quote(2, 10)
-	if err != nil {
-		t.Fatal(err)
-	}
-	err = CheckCeiling(1.5, Hop{q, 4}, Hop{q, 6})
-	var c *CeilingError
-	if !errors.Is(err, ErrPriceCeiling) || !errors.As(err, &c) {
-		t.Fatalf("error %v", err)
-	}
-	if c.Sum != 2 || c.Ceiling != 1.5 || c.Hops != 2 {
-		t.Errorf("sum %v ceiling %v hops %d", c.Sum, c.Ceiling, c.Hops)
-	}
-	if want := "the 2 hops ask 2 USD per 1M tokens together, above the ceiling of 1.5 USD"; err.Error() != want {
-		t.Errorf("says %q", err)
-	}
-	if err := CheckCeiling(2, Hop{q, 4}, Hop{q, 6}); err != nil {
-		t.Errorf("at the ceiling: %v", err)
-	}
-	if err := CheckCeiling(0, Hop{inference.Quote{}, 10}); err != nil {
-		t.Errorf("free: %v", err)
-	}
-}
-
-func TestCeilingSeesEveryLine(t *testing.T) {
+func TestSumSeesEveryLine(t *testing.T) {
 	q, err := Quote(1, 1)
 	if err != nil {
 		t.Fatal(err)
@@ -81,13 +54,13 @@ func TestCeilingSeesEveryLine(t *testing.T) {
 	for l := range q {
 		dear := q
 		dear[l], _ = q[inference.LineDecode].Mul(10)
-		if err := CheckCeiling(1, Hop{dear, 1}); !errors.Is(err, ErrPriceCeiling) {
-			t.Errorf("%s at ten times the price: %v", inference.Line(l), err)
+		if sum, ok := PerMillion(Hop{dear, 1}); !ok || math.Abs(ToUSD(sum)-10) > 1e-6 {
+			t.Errorf("%s at ten times the price: %v USD", inference.Line(l), ToUSD(sum))
 		}
 	}
 	top := inference.Quote{inference.LineDecode: {Hi: math.MaxUint64, Lo: math.MaxUint64}}
-	if err := CheckCeiling(maxUSD, Hop{top, 1}, Hop{top, 1}); !errors.Is(err, ErrPriceCeiling) {
-		t.Errorf("overflow: %v", err)
+	if sum, ok := PerMillion(Hop{top, 1}, Hop{top, 1}); ok {
+		t.Errorf("overflow: %s", sum)
 	}
 }
 
@@ -95,9 +68,6 @@ func TestPricesOutsideTheRangeAreRefused(t *testing.T) {
 	for _, usd := range []float64{-1, math.NaN(), math.Inf(1), 2e9} {
 		if _, err := Quote(usd, 1); !errors.Is(err, ErrPrice) {
 			t.Errorf("%v USD: %v", usd, err)
-		}
-		if err := CheckCeiling(usd); !errors.Is(err, ErrPrice) {
-			t.Errorf("ceiling %v USD: %v", usd, err)
 		}
 	}
 	for _, blocks := range []int{0, -1, inference.MaxBlocks + 1} {

@@ -1,0 +1,196 @@
+package stage_test
+
+import (
+	"testing"
+	"time"
+
+	"github.com/farlabs/inference/pipeline/stage"
+	"github.com/farlabs/inference/pipeline/wire"
+)
+
+func TestPayloadBeyondTheWindowEndsTheSession(t *testing.T) {
+	run(t, func(r *rig) {
+		n := r.node("n", all, nil)
+		rt := r.client.session([]*node{n})
+		rt.change = func(m *wire.Open) { m.Limits.Window = 4000 }
+		rt.open()
+		release := hold(n)
+		for range 12 {
+			rt.send(rt.ids(tokens(1, 100), row(0, 0, 100, wire.WantNone)))
+		}
+		rt.wantFail(wire.CodeLimit)
+		release()
+		nap(time.Second)
+		if l := n.Load(); l.Sessions != 0 {
+			t.Errorf("%+v", l)
+		}
+	})
+}
+
+func TestCreditComesBackAsPayloadsAreConsumed(t *testing.T) {
+	run(t, func(r *rig) {
+		n := r.node("n", all, nil)
+		rt := r.client.session([]*node{n})
+		rt.change = func(m *wire.Open) { m.Limits.Window = 1000 }
+		rt.open()
+		for range 60 { // six windows, one by one
+			rt.step(tokens(1, 25), row(0, 0, 25, wire.WantNone))
+		}
+		nap(time.Second)
+		total := uint64(0)
+		for _, c := range r.client.credits {
+			total += c.m.Bytes
+		}
+		if total != 60*100 {
+			t.Errorf("%d bytes of credit for %d", total, 60*100)
+		}
+		rt.close()
+	})
+}
+
+func TestSessionWithoutCreditHoldsUpNobody(t *testing.T) {
+	run(t, func(r *rig) {
+		l := r.ring(blocks(0, 3), blocks(3, 6))
+		stalled := r.client.session(l)
+		stalled.change = func(m *wire.Open) { m.Limits.Window = 32 << 10 }
+		stalled.open()
+		other := r.client.session(l)
+		other.open()
+		r.client.deaf = true
+		for range 100 { // 100 × 640 B of output
+			stalled.send(stalled.ids(tokens(1, 10), row(0, 0, 10, wire.WantAll)))
+		}
+		start := time.Now()
+		for i := range 50 {
+			other.step(tokens(1, 1), row(0, i, 1, wire.WantLast))
+		}
+		if took := time.Since(start); took > 600*time.Millisecond { // the test polls every 10 ms
+			t.Errorf("50 steps beside a stalled session took %v", took)
+		}
+		nap(time.Minute)
+		got := 0
+		for k, o := range r.client.outputs {
+			if k.session == stalled.id {
+				got += len(o.data)
+			}
+		}
+		if got > 32<<10 || got < 31<<10 {
+			t.Errorf("%d bytes of output came without credit, the window is %d", got, 32<<10)
+		}
+		for _, n := range l {
+			if live := n.Live(); live > 4*32<<10 {
+				t.Errorf("%s holds %d bytes for a stalled session", n.id, live)
+			}
+		}
+		// Credit comes: everything goes on.
+		r.client.send("node-1", &wire.Credit{Session: stalled.id, Epoch: 1, Hop: 2, Bytes: 32 << 10})
+		nap(time.Second)
+		r.client.send("node-1", &wire.Credit{Session: stalled.id, Epoch: 1, Hop: 2, Bytes: 32 << 10})
+		stalled.wait(100)
+		stalled.close()
+		other.close()
+	})
+}
+
+func TestStepThatMakesMoreThanTheWindowIsRefused(t *testing.T) {
+	run(t, func(r *rig) {
+		n := r.node("n", all, nil)
+		rt := r.client.session([]*node{n})
+		rt.change = func(m *wire.Open) { m.Limits.Window = 96 * rowBytes }
+		rt.open()
+		rt.step(tokens(1, 96), row(0, 0, 96, wire.WantAll)) // just fits
+		rt.send(rt.ids(tokens(1, 97), row(0, 0, 97, wire.WantAll)))
+		rt.wantFail(wire.CodeLimit)
+		rt.close()
+	})
+}
+
+func TestBusyWhenABoundIsMet(t *testing.T) {
+	t.Run("sessions", func(t *testing.T) {
+		run(t, func(r *rig) {
+			n := r.node("n", all, func(c *stage.Config) { c.Limits.MaxSessions = 2 })
+			var l []*route
+			for range 2 {
+				rt := r.client.session([]*node{n})
+				rt.open()
+				l = append(l, rt)
+			}
+			rt := r.client.session([]*node{n})
+			r.client.send("n", rt.opens()[0])
+			if f := rt.wantFail(wire.CodeBusy); f.RetryAfter == 0 {
+				t.Error("no hint when to come back")
+			}
+			l[0].close()
+			rt.open()
+			rt.close()
+			l[1].close()
+		})
+	})
+	t.Run("windows", func(t *testing.T) {
+		run(t, func(r *rig) {
+			n := r.node("n", all, func(c *stage.Config) { c.Limits.Memory = 5 << 19 })
+			a, b, c := r.client.session([]*node{n}), r.client.session([]*node{n}), r.client.session([]*node{n})
+			a.open()
+			b.open()
+			r.client.send("n", c.opens()[0])
+			c.wantFail(wire.CodeBusy)
+			a.close()
+			c.open()
+			b.close()
+			c.close()
+		})
+	})
+	t.Run("rows", func(t *testing.T) {
+		run(t, func(r *rig) {
+			n := r.node("n", all, func(c *stage.Config) { c.Limits.MaxPending = 20000 })
+			a, b := r.client.session([]*node{n}), r.client.session([]*node{n})
+			a.open()
+			b.open()
+			other := r.another("other").session([]*node{n})
+			other.open()
+			hold(n)
+			for range 9 { // 9 × 1,000 of 10,000 that one client may have
+				a.send(a.ids(tokens(1, 1000), row(0, 0, 1000, wire.WantNone)))
+			}
+			b.send(b.ids(tokens(1, 1500), row(0, 0, 1500, wire.WantNone)))
+			if f := b.wantFail(wire.CodeBusy); f.RetryAfter == 0 {
+				t.Error("no hint when to come back")
+			}
+			other.send(other.ids(tokens(1, 1500), row(0, 0, 1500, wire.WantNone))) // another client is taken
+			nap(time.Second)
+			if q := n.Load().Queue; q != 10500 {
+				t.Errorf("%d rows wait", q)
+			}
+			a.close()
+			other.close()
+			if q := n.Load().Queue; q > 1500 { // but for the step that is in the pass
+				t.Errorf("%d rows wait for nobody", q)
+			}
+			n.span.hook(nil)
+			n.span.release()
+			b.open()
+			b.step(tokens(1, 15), row(0, 0, 15, wire.WantNone))
+			b.close()
+		})
+	})
+	t.Run("pages", func(t *testing.T) {
+		run(t, func(r *rig) {
+			n := r.node("n", all, func(c *stage.Config) {
+				c.Cache, _ = c.Span.(*span).NewCache(6 * 10 * pageBytes) // ten pages of 16 positions for each block
+			})
+			a, b := r.client.session([]*node{n}), r.client.session([]*node{n})
+			a.open()
+			b.open()
+			a.step(tokens(1, 100), row(0, 0, 100, wire.WantNone)) // 7 pages a block
+			b.send(b.ids(tokens(2, 100), row(0, 0, 100, wire.WantNone)))
+			if f := b.wantFail(wire.CodeBusy); f.RetryAfter == 0 {
+				t.Error("no hint when to come back")
+			}
+			a.step(tokens(1, 12), row(0, 100, 12, wire.WantNone)) // what is there goes on
+			a.close()
+			b.open()
+			b.step(tokens(2, 100), row(0, 0, 100, wire.WantNone))
+			b.close()
+		})
+	})
+}

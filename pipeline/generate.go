@@ -49,17 +49,15 @@ type generation struct {
 	choices []*choice
 	usage   inference.Usage
 	epoch   inference.Epoch // of the route that the reader knows
-	rest    []Delta         // the last one, held until usage is known
 	prompt  []Token
 	sampler sample.Sampler
 }
 
 // choice is one answer in the making, on the branch of its index.
 type choice struct {
-	ids    []inference.TokenID
-	text   *textStream
-	finish Finish
-	done   bool
+	ids  []inference.TokenID
+	text *textStream
+	done bool
 }
 
 func (g *generation) run(ctx context.Context) error {

@@ -217,7 +217,7 @@ func chatCommand() *cobra.Command {
 		Use:   "chat",
 		Short: "Talk with a model",
 		Long: `chat reads a message per line and prints the answers. The conversation is kept
-in memory only. /reset forgets it, /exit or Ctrl-D ends; Ctrl-C stops an answer.`,
+in memory only. /reset forgets it; /exit, Ctrl-D or Ctrl-C ends.`,
 		Args: cobra.NoArgs,
 	}
 	f.add(c)

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"fmt"
 	"log/slog"
 	"os"
 	"time"
@@ -86,7 +87,7 @@ func (f *connection) client(ctx context.Context, events pipeline.Events) (*pipel
 		return nil, err
 	}
 	if err := os.MkdirAll(f.dataDir, 0o700); err != nil {
-		return nil, err
+		return nil, fmt.Errorf("data directory: %w; choose another with --data-dir", err)
 	}
 	return pipeline.NewClient(ctx, pipeline.ClientConfig{
 		Bootstrap: f.bootstrap, MDNS: f.mdns, DataDir: f.dataDir,

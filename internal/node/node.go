@@ -110,7 +110,7 @@ func (n *Node) open(ctx context.Context) (err error) {
 	// kernels' workers keep every core busy.
 	runtime.GOMAXPROCS(max(runtime.GOMAXPROCS(0), runtime.NumCPU()+2))
 	if err := os.MkdirAll(n.cfg.DataDir, 0o700); err != nil {
-		return fmt.Errorf("data directory: %w", err)
+		return fmt.Errorf("data directory: %w; choose another with --data-dir", err)
 	}
 	mdns, err := farnet.ParseSwitch(n.cfg.MDNS)
 	if err != nil {

@@ -1,7 +1,9 @@
 package catalog
 
 import (
+	"cmp"
 	"context"
+	"errors"
 	"fmt"
 
 	"github.com/farlabs/inference"
@@ -37,6 +39,9 @@ func Open(ctx context.Context, spec, cacheDir string, id inference.ModelID, prog
 		src.ID = id
 	}
 	c, err := weights.Open(src.Path)
+	if bad := (*weights.FormatError)(nil); errors.As(err, &bad) {
+		return nil, fmt.Errorf("%w; %s", err, cmp.Or(src.next, "the file is damaged, or no GGUF file: get it again"))
+	}
 	if err != nil {
 		return nil, err
 	}

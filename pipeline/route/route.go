@@ -81,14 +81,15 @@ type NoRouteError struct {
 
 // Error implements error.
 func (e *NoRouteError) Error() string {
-	if e.Nodes == 0 {
-		return "no route: no node serves this model"
-	}
 	parts := make([]string, len(e.Missing))
 	for i, m := range e.Missing {
 		parts[i] = m.String()
 	}
-	return fmt.Sprintf("no route: no node serves blocks %s", strings.Join(parts, ", "))
+	blocks := strings.Join(parts, ", ")
+	if e.Nodes == 0 {
+		return fmt.Sprintf("no node serves this model, blocks %s are missing", blocks)
+	}
+	return fmt.Sprintf("no node serves blocks %s", blocks)
 }
 
 // CeilingError says that every route costs more than the caller allows.

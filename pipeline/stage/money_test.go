@@ -263,6 +263,35 @@ func TestRefusedVoucherAtOpen(t *testing.T) {
 	})
 }
 
+// A client that lost the final receipt closes the session again to get it.
+func TestClosingAgainBringsTheReceiptAgain(t *testing.T) {
+	paid(t, func(r *rig, n *node, b *books) {
+		rt := r.client.session([]*node{n})
+		rt.change = func(m *wire.Open) { m.Voucher = voucher(1000) }
+		rt.open()
+		rt.step(tokens(1, 3), row(0, 0, 3, wire.WantLast))
+		rt.close()
+		before := len(r.client.receipts)
+		rt.close()
+		if len(r.client.receipts) != before+1 || r.client.receipts[before] != r.client.receipts[before-1] {
+			t.Errorf("receipts: %+v", r.client.receipts)
+		}
+		r.client.send("n", &wire.Close{Session: inference.SessionID{77}})
+		nap(time.Second)
+		if f := r.client.fails; len(f) != 1 || f[0].Code != wire.CodeNoSession {
+			t.Errorf("close of nothing: %v", r.client.failed())
+		}
+		b.delay = time.Minute
+		for range 200 {
+			r.client.send("n", &wire.Close{Session: inference.SessionID{77}})
+		}
+		nap(time.Hour)
+		if n := len(r.client.fails) - 1; n != 16 {
+			t.Errorf("%d of 200 look-ups at once", n)
+		}
+	})
+}
+
 // A close that comes while the account is being opened closes it afterwards.
 func TestCloseBeforeTheDiskHasAnswered(t *testing.T) {
 	paid(t, func(r *rig, n *node, b *books) {

@@ -9,7 +9,7 @@ import (
 
 // getattr is v.name: an attribute of the object, else its item of that name.
 func (r *run) getattr(v Value, name Str) (Value, error) {
-	a, ok, err := r.attribute(v, name.text)
+	a, ok, err := r.attribute(v, name)
 	if err != nil || ok {
 		return a, err
 	}
@@ -31,7 +31,7 @@ func (r *run) getitem(v, key Value) (Value, error) {
 		return x, err
 	}
 	if s, ok := key.(Str); ok {
-		a, ok, err := r.attribute(v, s.text)
+		a, ok, err := r.attribute(v, s)
 		if err != nil || ok {
 			return a, err
 		}
@@ -99,12 +99,11 @@ func (s Str) offset(i int) int {
 
 // attribute is Python's getattr through the sandbox: not ok when there is no
 // such attribute, an Undefined that explains itself when it is not allowed.
-func (r *run) attribute(v Value, name string) (Value, bool, error) {
+func (r *run) attribute(v Value, key Str) (Value, bool, error) {
+	name := key.text
 	switch x := v.(type) {
 	case *Undefined:
-		if !isDunder(name) {
-			return nil, false, x.err()
-		}
+		return nil, false, x.err()
 	case *Namespace:
 		if a, ok := x.attrs.Get(name); ok {
 			return a, true, nil
@@ -127,7 +126,7 @@ func (r *run) attribute(v Value, name string) (Value, bool, error) {
 			}
 			return Text(x.name), true, nil
 		case "arguments":
-			l := NewList()
+			l := &Tuple{}
 			for _, p := range x.sig.params {
 				l.items = append(l.items, Text(p.name))
 			}
@@ -137,7 +136,7 @@ func (r *run) attribute(v Value, name string) (Value, bool, error) {
 		case "catch_varargs":
 			return x.sig.varargs != nil, true, nil
 		case "caller":
-			return x.sig.usesCaller(), true, nil
+			return x.sig.usesCaller, true, nil
 		}
 	case *cycler:
 		if name == "current" {
@@ -154,7 +153,7 @@ func (r *run) attribute(v Value, name string) (Value, bool, error) {
 		}
 	}
 	if isDunder(name) {
-		return unsafe(v, name), true, nil
+		return unsafe(v, key), true, nil
 	}
 	if m, ok := method(v, name); ok {
 		return m, true, nil
@@ -167,8 +166,8 @@ func isDunder(name string) bool {
 }
 
 // unsafe is what the sandbox hands out for an attribute it denies.
-func unsafe(v Value, name string) *Undefined {
-	return &Undefined{hint: fmt.Sprintf("access to attribute '%s' of '%s' object is unsafe.", name, typeName(v))}
+func unsafe(v Value, name Str) *Undefined {
+	return &Undefined{hint: fmt.Sprintf("access to attribute %s of '%s' object is unsafe.", shown(name), typeName(v))}
 }
 
 // slice is v[start:stop:step].

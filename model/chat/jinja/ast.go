@@ -205,5 +205,6 @@ type signature struct {
 
 	scope                   *scope
 	caller, kwargs, varargs *nameExpr // non-nil when the body uses them
-	explicitCaller          bool      // caller is among params
+	usesCaller              bool
+	explicitCaller          bool // caller is among params
 }

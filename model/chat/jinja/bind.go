@@ -237,13 +237,13 @@ func (b *binder) forStmt(s *forStmt) {
 	usesLoop := s.recursive || uses(s.body, "loop")
 	if usesLoop {
 		s.loop = &nameExpr{pos: s.pos, name: "loop", use: param}
-		walk(s, func(n any) bool {
-			if x, ok := n.(*nameExpr); ok && x.use == store && x.name == "loop" {
-				panic(syntax{&Error{Line: x.at(), Err: fmt.Errorf("can't assign to special loop variable in for-loop")}})
-			}
-			return true
-		})
 	}
+	walk(s, func(n any) bool {
+		if x, ok := n.(*nameExpr); ok && x.use == store && x.name == "loop" {
+			panic(syntax{&Error{Line: x.at(), Err: fmt.Errorf("can't assign to special loop variable in for-loop")}})
+		}
+		return true
+	})
 	s.scope = b.child(func(a *analyser) {
 		if usesLoop {
 			a.scope.param("loop")
@@ -275,10 +275,11 @@ func (b *binder) forStmt(s *forStmt) {
 
 // function binds a macro or call block.
 func (b *binder) function(sig *signature, body []stmt, line int) {
+	sig.usesCaller = uses(body, "caller")
 	for i, p := range sig.params {
 		if p.name == "caller" {
 			sig.explicitCaller = true
-			if i < len(sig.params)-len(sig.defaults) {
+			if sig.usesCaller && i < len(sig.params)-len(sig.defaults) {
 				panic(syntax{&Error{Line: line, Err: fmt.Errorf(
 					`a "caller" argument must be omitted or given a default`)}})
 			}

@@ -14,8 +14,6 @@ type macro struct {
 	home *frame
 }
 
-func (s *signature) usesCaller() bool { return s.caller != nil || s.explicitCaller }
-
 // call and ret count nested calls of template functions.
 func (r *run) call() error {
 	if r.calls++; r.calls > MaxCalls {
@@ -39,7 +37,7 @@ func (r *run) args(a *arguments, f *frame) (args, error) {
 			out.named = NewDict()
 		}
 		if _, ok := out.named.Get(k.text); ok {
-			return fmt.Errorf("got multiple values for keyword argument '%s'", k.text)
+			return fmt.Errorf("got multiple values for keyword argument %s", shown(k))
 		}
 		out.named.Set(k, v)
 		return nil
@@ -163,14 +161,15 @@ func (r *run) callMacro(m *macro, a args) (Value, error) {
 		}
 		foundCaller = foundCaller || p.name == "caller"
 	}
-	if sig.usesCaller() && !foundCaller {
+	if sig.usesCaller && !foundCaller {
 		v, ok := take("caller")
 		if !ok || v == nil {
 			v = &Undefined{hint: "No caller defined"}
 		}
-		if sig.caller != nil {
-			*f.at(sig.caller.ref) = v
+		if sig.caller == nil { // a caller parameter that came by position
+			return nil, fmt.Errorf("macro '%s' was invoked with two values for the special caller argument", m.name)
 		}
+		*f.at(sig.caller.ref) = v
 	}
 	label := "'" + m.name + "'"
 	if m.name == "" {
@@ -183,7 +182,7 @@ func (r *run) callMacro(m *macro, a args) (Value, error) {
 		if _, ok := named.Get("caller"); ok {
 			return nil, fmt.Errorf("macro %s was invoked with two values for the special caller argument", label)
 		}
-		return nil, fmt.Errorf("macro %s takes no keyword argument %s", label, shortRepr(named.keys[0]))
+		return nil, fmt.Errorf("macro %s takes no keyword argument %s", label, shown(named.keys[0]))
 	}
 	switch {
 	case sig.varargs != nil:
@@ -263,7 +262,7 @@ func bindArgs(fn, params string, a args) ([]Value, error) {
 		k, _ := a.named.keys[i].(Str)
 		j := slices.Index(names, k.text)
 		if j < 0 {
-			return nil, fmt.Errorf("%s() got an unexpected keyword argument '%s'", fn, k.text)
+			return nil, fmt.Errorf("%s() got an unexpected keyword argument %s", fn, shown(k))
 		}
 		if out[j] != missing {
 			return nil, fmt.Errorf("%s() got multiple values for argument '%s'", fn, k.text)

@@ -198,6 +198,19 @@ func title(s Str) Str {
 	})
 }
 
+// casefold maps the characters that differ only in case to one.
+func casefold(s Str) Str {
+	return s.mapRunes(func(_ int, r rune) string {
+		if r == 0x131 { // dotless i stays apart from i
+			return string(r)
+		}
+		if r == 0x130 {
+			return lowerRune("", 0, r)
+		}
+		return strings.ToLower(upperRune(r))
+	})
+}
+
 func swapcase(s Str) Str {
 	return s.mapRunes(func(i int, r rune) string {
 		switch {

@@ -155,7 +155,7 @@ func (r *run) evalNode(x expr, f *frame) (Value, error) {
 		if err != nil {
 			return nil, err
 		}
-		return r.test(x.name, v, a)
+		return r.test(Text(x.name), v, a)
 	}
 	return nil, fmt.Errorf("unknown expression %T", x)
 }
@@ -192,7 +192,7 @@ func (r *run) applyFilter(x *filterExpr, v Value, f *frame) (Value, error) {
 	if err != nil {
 		return nil, err
 	}
-	return r.filter(x.name, v, a)
+	return r.filter(Text(x.name), v, a)
 }
 
 func (r *run) unary(op byte, v Value) (Value, error) {

@@ -214,7 +214,7 @@ func (r *run) loop(s *forStmt, f *frame, src Value, depth int, recurse func(Valu
 	for i := range inner.vars {
 		inner.vars[i] = missing
 	}
-	ran := false
+	ran := false // an iteration came to the end of the body; jinja2 has it so
 	for {
 		v, ok, err := l.next()
 		if err != nil {
@@ -223,7 +223,6 @@ func (r *run) loop(s *forStmt, f *frame, src Value, depth int, recurse func(Valu
 		if !ok {
 			break
 		}
-		ran = true
 		if err := r.step(1); err != nil {
 			return done, err
 		}
@@ -241,6 +240,7 @@ func (r *run) loop(s *forStmt, f *frame, src Value, depth int, recurse func(Valu
 		if sig == breaking {
 			break
 		}
+		ran = ran || sig == done
 	}
 	if !ran && s.els != nil {
 		return r.stmts(s.els, r.enter(s.elsScope, f))
@@ -318,7 +318,7 @@ func (r *run) unpack(v Value, n int) ([]Value, error) {
 
 func (n *Namespace) set(k Str, v Value) error {
 	if len(k.text) > 0 && k.text[0] == '_' {
-		return fmt.Errorf("cannot store underscore-prefixed attribute '%s' on a namespace", k.text)
+		return fmt.Errorf("cannot store underscore-prefixed attribute %s on a namespace", shown(k))
 	}
 	n.attrs.Set(k, v)
 	return nil

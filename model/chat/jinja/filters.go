@@ -6,6 +6,7 @@ import (
 	"math"
 	"math/big"
 	"strings"
+	"unicode/utf8"
 )
 
 // filter is one filter; params, as in bindArgs, are those after the value.
@@ -78,15 +79,15 @@ func init() { // refers to itself through map
 }
 
 // filter applies the filter of that name to v.
-func (r *run) filter(name string, v Value, a args) (Value, error) {
-	f, ok := filters[name]
+func (r *run) filter(name Str, v Value, a args) (Value, error) {
+	f, ok := filters[name.text]
 	if !ok {
-		return nil, fmt.Errorf("no filter named '%s' found", name)
+		return nil, fmt.Errorf("no filter named %s found", shown(name))
 	}
 	if f.raw != nil {
 		return f.raw(r, v, a)
 	}
-	p, err := bindArgs(name, f.params, a)
+	p, err := bindArgs(name.text, f.params, a)
 	if err != nil {
 		return nil, err
 	}
@@ -135,7 +136,7 @@ func filterAttr(r *run, v Value, p []Value) (Value, error) {
 	if err != nil {
 		return nil, err
 	}
-	a, ok, err := r.attribute(v, name.text)
+	a, ok, err := r.attribute(v, name)
 	if err != nil || ok {
 		return a, err
 	}
@@ -309,13 +310,15 @@ func filterTrim(r *run, v Value, p []Value) (Value, error) {
 // filterTitle begins a word after blanks, hyphens and opening brackets only.
 func filterTitle(s Str) Str {
 	start := true
+	rest := 0 // where the word goes on after its first character
 	return s.mapRunes(func(i int, r rune) string {
 		was := start
 		start = strings.ContainsRune("-({[<", r) || isSpace(r)
 		if was && !start {
+			rest = i + utf8.RuneLen(r)
 			return upperRune(r)
 		}
-		return lowerRune(s.text, i, r)
+		return lowerRune(s.text[rest:], i-rest, r)
 	})
 }
 
@@ -326,7 +329,7 @@ func filterFilesize(r *run, v Value, p []Value) (Value, error) {
 	}
 	n, ok := f.(float64)
 	if !ok {
-		return nil, fmt.Errorf("filesizeformat: not a number: %s", shortRepr(v))
+		return nil, fmt.Errorf("filesizeformat: not a number: %s", typeName(v))
 	}
 	base, units := 1000.0, []string{"kB", "MB", "GB", "TB", "PB", "EB", "ZB", "YB"}
 	if truth(given(p[0], false)) {

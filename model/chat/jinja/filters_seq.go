@@ -210,8 +210,8 @@ func filterBatch(r *run, v Value, p []Value) (Value, error) {
 	var out []Value
 	for len(items) > 0 {
 		k := len(items)
-		if n >= 0 {
-			k = int(min(max(n, 1), int64(k)))
+		if n > 0 {
+			k = int(min(n, int64(k)))
 		}
 		row := slices.Clone(items[:k])
 		items = items[k:]
@@ -310,8 +310,8 @@ func filterMap(r *run, v Value, a args) (Value, error) {
 		if attr, ok := a.named.Get("attribute"); ok && len(a.pos) == 0 {
 			def, _ := a.named.Get("default")
 			for _, k := range a.named.keys {
-				if n := k.(Str).text; n != "attribute" && n != "default" {
-					return fmt.Errorf("unexpected keyword argument '%s'", n)
+				if n := k.(Str); n.text != "attribute" && n.text != "default" {
+					return fmt.Errorf("unexpected keyword argument %s", shown(n))
 				}
 			}
 			get, err := getter(attr, def)
@@ -323,7 +323,7 @@ func filterMap(r *run, v Value, a args) (Value, error) {
 		}
 		name, err := wantStr("map", a.pos[0])
 		rest := args{pos: a.pos[1:], named: a.named}
-		f = func(x Value) (Value, error) { return r.filter(name.text, x, rest) }
+		f = func(x Value) (Value, error) { return r.filter(name, x, rest) }
 		return err
 	}
 	return r.generator(v, func(x Value) (Value, bool, error) {
@@ -363,7 +363,7 @@ func filterSelect(want, attr bool) func(r *run, v Value, a args) (Value, error) 
 			if err != nil {
 				return nil, false, err
 			}
-			ok, err := r.test(name.text, key, args{pos: rest.pos[1:], named: rest.named})
+			ok, err := r.test(name, key, args{pos: rest.pos[1:], named: rest.named})
 			return x, truth(ok) == want, err
 		}), nil
 	}

@@ -61,10 +61,6 @@ func filterIndent(r *run, v Value, p []Value) (Value, error) {
 }
 
 func filterTruncate(r *run, v Value, p []Value) (Value, error) {
-	s, err := wantStr("truncate", v)
-	if err != nil {
-		return nil, err
-	}
 	n, err := wantInt("length", given(p[0], int64(255)))
 	if err != nil {
 		return nil, err
@@ -79,14 +75,22 @@ func filterTruncate(r *run, v Value, p []Value) (Value, error) {
 			return nil, err
 		}
 	}
+	size, err := r.length(v)
+	if err != nil {
+		return nil, err
+	}
 	keep := n - int64(end.runes())
 	switch {
 	case keep < 0:
 		return nil, fmt.Errorf("expected length >= %d, got %d", end.runes(), n)
 	case leeway < 0:
 		return nil, fmt.Errorf("expected leeway >= 0, got %d", leeway)
-	case int64(s.runes()) <= n+leeway:
-		return s, nil
+	case size <= n+leeway:
+		return v, nil
+	}
+	s, err := wantStr("truncate", v)
+	if err != nil {
+		return nil, err
 	}
 	cut := s.sub(0, s.offset(int(keep)))
 	if !truth(given(p[1], false)) {
@@ -303,7 +307,7 @@ func filterXMLAttr(r *run, v Value, p []Value) (Value, error) {
 			return nil, err
 		}
 		if strings.ContainsAny(key.text, " \t\n\r\f\v/>=") {
-			return nil, fmt.Errorf("invalid character in attribute name: %s", shortRepr(key))
+			return nil, fmt.Errorf("invalid character in attribute name: %s", shown(key))
 		}
 		val, err := r.softStr(x)
 		if err != nil {

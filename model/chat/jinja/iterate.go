@@ -53,7 +53,9 @@ func (r *run) iterate(v Value) (*iter, error) {
 			}
 			_, n := utf8.DecodeRuneInString(v.text[i:])
 			i += n
-			return v.sub(i-n, i), true, nil
+			c := v.sub(i-n, i)
+			c.safe = false
+			return c, true, nil
 		}}, nil
 	case *Undefined:
 		return &iter{"generator", func() (Value, bool, error) { return nil, false, nil }}, nil

@@ -20,7 +20,7 @@ func method(v Value, name string) (Value, bool) {
 		return &function{name, f}, true
 	}
 	if slices.Contains(mutators[typeName(v)], name) {
-		return unsafe(v, name), true
+		return unsafe(v, Text(name)), true
 	}
 	switch v := v.(type) {
 	case Str:

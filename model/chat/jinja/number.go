@@ -236,7 +236,7 @@ func formatFloat(f float64) string {
 // parseInt is int(s, base): blanks around, a sign, underscores between digits,
 // a prefix that agrees with the base.
 func parseInt(s string, base int) (Value, error) {
-	bad := fmt.Errorf("invalid literal for int() with base %d: %s", base, shortRepr(Text(s)))
+	bad := fmt.Errorf("invalid literal for int() with base %d", base)
 	t := strings.ToLower(strings.TrimFunc(s, isSpace))
 	neg := strings.HasPrefix(t, "-")
 	if neg || strings.HasPrefix(t, "+") {
@@ -284,7 +284,7 @@ func parseInt(s string, base int) (Value, error) {
 
 // parseFloat is float(s).
 func parseFloat(s string) (float64, error) {
-	bad := fmt.Errorf("could not convert string to float: %s", shortRepr(Text(s)))
+	bad := errors.New("could not convert string to float")
 	t := strings.ToLower(strings.TrimFunc(s, isSpace))
 	u := strings.TrimLeft(t, "+-")
 	if len(t)-len(u) > 1 || len(t) > 4096 {

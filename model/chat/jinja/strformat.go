@@ -18,7 +18,7 @@ type formatter struct {
 // arguments, {{ and }} for braces.
 func (r *run) strFormat(s Str, a args) (Value, error) {
 	f := &formatter{r: r, args: a}
-	out, err := f.expand(s, 2)
+	out, err := f.expand(s, 3) // fields may stand in specifications, twice nested
 	if err != nil {
 		return nil, err
 	}
@@ -122,7 +122,7 @@ func (f *formatter) field(s Str, depth int) (Str, error) {
 		t, err = f.r.repr(v)
 		v = asciiOnly(t)
 	default:
-		err = fmt.Errorf("unknown conversion specifier %c", conv)
+		err = errors.New("unknown conversion specifier")
 	}
 	if err != nil {
 		return Str{}, err
@@ -145,13 +145,13 @@ func (f *formatter) lookup(name string) (Value, error) {
 		first, rest = name[:i], name[i:]
 	}
 	var v Value
-	if first == "" {
+	if name == "" {
 		if f.auto < 0 {
 			return nil, errors.New("cannot switch from manual field specification to automatic field numbering")
 		}
 		first = strconv.Itoa(f.auto)
 		f.auto++
-	} else if isDigit(first[0]) {
+	} else if first != "" && isDigit(first[0]) {
 		if f.auto > 0 {
 			return nil, errors.New("cannot switch from automatic field numbering to manual field specification")
 		}
@@ -165,7 +165,7 @@ func (f *formatter) lookup(name string) (Value, error) {
 	} else {
 		var ok bool
 		if v, ok = f.args.named.Get(first); !ok {
-			return nil, fmt.Errorf("format: no argument '%s'", first)
+			return nil, errors.New("format: no argument of that name")
 		}
 	}
 	for rest != "" {

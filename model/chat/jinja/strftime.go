@@ -1,6 +1,7 @@
 package jinja
 
 import (
+	"errors"
 	"fmt"
 	"strings"
 	"time"
@@ -132,5 +133,5 @@ func timeField(t time.Time, c, pad byte) (string, error) {
 	case 'z', 'Z':
 		return "", nil // the time is naive: it has no zone
 	}
-	return "", fmt.Errorf("strftime: directive %%%c is not implemented", c)
+	return "", errors.New("strftime: directive not implemented")
 }

@@ -110,12 +110,12 @@ func (r *run) divides(v Value, num, want int64) (bool, error) {
 }
 
 // test applies the test of that name to v.
-func (r *run) test(name string, v Value, a args) (Value, error) {
-	t, ok := tests[name]
+func (r *run) test(name Str, v Value, a args) (Value, error) {
+	t, ok := tests[name.text]
 	if !ok {
-		return nil, fmt.Errorf("no test named '%s' found", name)
+		return nil, fmt.Errorf("no test named %s found", shown(name))
 	}
-	p, err := bindArgs(name, t.params, a)
+	p, err := bindArgs(name.text, t.params, a)
 	if err != nil {
 		return nil, err
 	}

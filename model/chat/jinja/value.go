@@ -3,6 +3,7 @@ package jinja
 import (
 	"fmt"
 	"math/big"
+	"strings"
 )
 
 // Value is what an expression evaluates to:
@@ -62,24 +63,31 @@ func (u *Undefined) err() error {
 	n, isStr := u.name.(Str)
 	switch {
 	case u.obj == missing:
-		return fmt.Errorf("'%s' is undefined", n.text)
+		return fmt.Errorf("%s is undefined", shown(n))
 	case !isStr:
-		return fmt.Errorf("%s object has no element %s", typeName(u.obj), shortRepr(u.name))
+		return fmt.Errorf("%s object has no element %s", typeName(u.obj), shown(u.name))
 	}
-	return fmt.Errorf("'%s object' has no attribute %s", typeName(u.obj), shortRepr(n))
+	return fmt.Errorf("'%s object' has no attribute %s", typeName(u.obj), shown(n))
 }
 
-// shortRepr is repr for messages: cut, and empty of what fails to print.
-func shortRepr(v Value) string {
-	r := &run{steps: MaxSteps - 10_000}
-	s, err := r.repr(v)
-	if err != nil {
+// shown is a name for a message: quoted and cut. Data shows as "…", since
+// messages end in logs and what users write must not.
+func shown(v Value) string {
+	s, ok := v.(Str)
+	if !ok {
+		if t, ok := scalar(v); ok {
+			return t
+		}
 		return "<" + typeName(v) + ">"
 	}
-	if len(s.text) > 80 {
-		return s.sub(0, 77).text + "..."
-	}
-	return s.text
+	var b strings.Builder
+	s.sub(0, s.offset(min(s.runes(), 80))).Segments(func(text string, data bool) {
+		if data {
+			text = "…"
+		}
+		b.WriteString(text)
+	})
+	return "'" + b.String() + "'"
 }
 
 // function is a callable of the interpreter: a global or a bound method.

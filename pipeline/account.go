@@ -62,8 +62,8 @@ func (s *Session) openAccount(h *hop, keep bool, groups []Group) (*inference.Vou
 	}
 	if !keep {
 		n := uint64(0)
-		for _, b := range s.branches {
-			n += uint64(len(b.rows))
+		for _, held := range s.need {
+			n += uint64(held)
 		}
 		if err := order(inference.LineRecovery, n); err != nil {
 			return nil, err

@@ -37,7 +37,9 @@ type input struct {
 
 func (a input) equal(b input) bool { return a.id == b.id && slices.Equal(a.hidden, b.hidden) }
 
-// branch is the history from which its KV can be computed again.
+// branch is the history from which its KV can be computed again. Branches may
+// share the memory of rows: what lies behind a branch's last row belongs to the
+// one branch whose rows have the capacity for it.
 type branch struct{ rows []input }
 
 // Fork returns the operation that makes branch to from the first at positions
@@ -93,7 +95,11 @@ func (s *Session) apply(ops []wire.BranchOp, groups []Group) (map[uint32]*branch
 			return nil, fmt.Errorf("branch %d: %d positions of at most %d: %w", g.Branch, g.Start+n, s.opts.MaxLength, ErrContextLength)
 		}
 		seen[g.Branch] = true
-		next[g.Branch] = &branch{rows: append(b.rows[:g.Start:g.Start], g.inputs(d)...)}
+		rows := b.rows
+		if g.Start < len(rows) {
+			rows = rows[:g.Start:g.Start] // what follows may be another branch's, too
+		}
+		next[g.Branch] = &branch{rows: append(rows, g.inputs(d)...)}
 	}
 	return next, nil
 }
@@ -114,9 +120,9 @@ func (g *Group) inputs(d int) []input {
 }
 
 // common returns how many first positions a and b share.
-func (b *branch) common(a *branch) int {
+func common(a, b []input) int {
 	n := 0
-	for n < len(a.rows) && n < len(b.rows) && a.rows[n].equal(b.rows[n]) {
+	for n < len(a) && n < len(b) && a[n].equal(b[n]) {
 		n++
 	}
 	return n

@@ -82,6 +82,8 @@ type HopError struct {
 	Kind      FailureKind
 	Retryable bool // another peer, or this one later, may succeed
 	Err       error
+
+	retryAfter time.Duration // with FailBusy, what the hop said; 0: nothing
 }
 
 // Error implements error.

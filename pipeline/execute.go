@@ -18,8 +18,11 @@ type planned struct {
 	inputs []input
 	fill   bool
 	emitAt uint8
-	out    func(m *wire.Output, payload []byte) error
+	out    func(rows []wire.Row, payload []byte)
 }
+
+// maxUnderWay bounds the steps under way; the window bounds their bytes.
+const maxUnderWay = 64
 
 // execute sends the steps of ops and groups over the current route and waits
 // for what they want.
@@ -47,24 +50,13 @@ func (s *Session) execute(ctx context.Context, next map[uint32]*branch, ops []wi
 		}
 		index[g.Branch] = len(got) - 1
 	}
-	out := func(m *wire.Output, payload []byte) error {
-		for _, r := range m.Rows {
-			i, ok := index[r.Branch]
-			n := int(r.N) * d * s.opts.Wire.Bytes()
-			if !ok || int(r.Start) < got[i].Start || len(payload) < n {
-				return fmt.Errorf("output %d has rows that were not wanted: %w", m.Seq, wire.ErrMalformed)
-			}
-			at := (int(r.Start) - got[i].Start) * d
-			if at+int(r.N)*d > len(got[i].Data) {
-				return fmt.Errorf("output %d has rows that were not wanted: %w", m.Seq, wire.ErrMalformed)
-			}
-			wire.GetRows(got[i].Data[at:at+int(r.N)*d], payload[:n], s.opts.Wire)
-			payload = payload[n:]
+	out := func(rows []wire.Row, payload []byte) {
+		for _, r := range rows {
+			h := &got[index[r.Branch]]
+			at, n := (int(r.Start)-h.Start)*d, int(r.N)*d
+			wire.GetRows(h.Data[at:at+n], payload[:n*s.opts.Wire.Bytes()], s.opts.Wire)
+			payload = payload[n*s.opts.Wire.Bytes():]
 		}
-		if len(payload) > 0 {
-			return fmt.Errorf("output %d: %d bytes too many: %w", m.Seq, len(payload), wire.ErrMalformed)
-		}
-		return nil
 	}
 	steps := s.cut(ops, rows, inputs)
 	for _, p := range steps {
@@ -119,15 +111,18 @@ func (s *Session) run(ctx context.Context, steps []*planned) error {
 			return err
 		}
 		n := int64(len(frame.Payload.Data))
-		if err := s.pump(ctx, func() bool { return s.window >= n }); err != nil {
+		if err := s.pump(ctx, func() bool { return s.window >= n && len(s.waiting) < maxUnderWay }); err != nil {
 			frame.Release()
 			return err
 		}
 		s.window -= n
 		s.seq++
 		frame.Message.(*wire.Step).Seq = s.seq
-		units := uint64(len(p.inputs))
-		s.waiting[s.seq] = &pending{rows: p.rows, units: units, sent: time.Now(), out: p.out}
+		until := len(s.hops) - 1
+		if p.fill {
+			until = int(p.emitAt)
+		}
+		s.waiting[s.seq] = &pending{rows: p.rows, units: uint64(len(p.inputs)), until: until, out: p.out}
 		if err := s.p.parts.Links.Send(s.hops[0].Peer(), frame); err != nil {
 			return s.hopError(0, FailDead, err)
 		}
@@ -188,31 +183,53 @@ func (s *Session) output(m *wire.Output, f *wire.Frame) error {
 		credit := &wire.Credit{Session: s.id, Epoch: s.epoch, Hop: uint8(len(s.hops)), Bytes: uint64(n)}
 		_ = s.p.parts.Links.Send(s.hops[last].Peer(), &wire.Frame{Message: credit})
 	}
+	if err := p.fits(m, len(f.Payload.Data), s.p.parts.Ends.Hidden()*s.opts.Wire.Bytes()); err != nil {
+		return s.hopError(last, FailFaulty, err)
+	}
 	if p.out != nil {
-		if err := p.out(m, f.Payload.Data); err != nil {
-			return s.hopError(last, FailFaulty, err)
-		}
-	} else if len(f.Payload.Data) > 0 {
-		return s.hopError(last, FailFaulty, fmt.Errorf("output %d of a step that wanted none: %w", m.Seq, wire.ErrMalformed))
+		p.out(m.Rows, f.Payload.Data)
 	}
 	delete(s.waiting, m.Seq)
 	s.progress = time.Now()
-	s.failures = nil
 	s.observe(m.Times, p)
 	return nil
 }
 
-// observe tells the ratings what each hop needed for a step.
+// fits demands that an output has exactly the rows that the step wanted, width
+// bytes each.
+func (p *pending) fits(m *wire.Output, payload, width int) error {
+	rows, n := m.Rows, 0
+	for _, w := range p.rows {
+		switch w.Want {
+		case wire.WantNone:
+			continue
+		case wire.WantLast:
+			w.Start, w.N = w.Start+w.N-1, 1
+		}
+		if len(rows) == 0 || rows[0].Branch != w.Branch || rows[0].Start != w.Start || rows[0].N != w.N {
+			return fmt.Errorf("output %d lacks rows of branch %d: %w", m.Seq, w.Branch, wire.ErrMalformed)
+		}
+		rows, n = rows[1:], n+int(w.N)
+	}
+	if len(rows) > 0 || payload != n*width {
+		return fmt.Errorf("output %d has %d bytes, %d rows were wanted: %w", m.Seq, payload, n, wire.ErrMalformed)
+	}
+	return nil
+}
+
+// observe tells ratings and accounts what each hop did for a step.
 func (s *Session) observe(times []wire.HopTime, p *pending) {
-	if len(times) != len(s.hops) || len(p.rows) == 0 {
+	if len(p.rows) == 0 {
 		return
 	}
-	s.timings = slices.Clone(times)
-	line := p.rows[0].Line
-	for i, h := range s.hops {
-		d := time.Duration(times[i].Wait+times[i].Compute) * time.Microsecond
-		units := p.units * uint64(h.Blocks.Len())
-		s.p.parts.Scores.Served(h.Peer(), line, units, d)
+	if len(times) == len(s.hops) && p.until == len(s.hops)-1 {
+		s.timings = slices.Clone(times)
+	}
+	for i, h := range s.hops[:p.until+1] {
 		h.account.delivered(p.rows, h.Blocks.Len())
+		if i < len(times) {
+			d := time.Duration(times[i].Wait+times[i].Compute) * time.Microsecond
+			s.p.parts.Scores.Served(h.Peer(), p.rows[0].Line, p.units*uint64(h.Blocks.Len()), d)
+		}
 	}
 }

@@ -24,12 +24,10 @@ func (p *DistributedPipeline) Generate(ctx context.Context, r Request) iter.Seq2
 			yield(Delta{}, err)
 			return
 		}
+		defer s.end(inference.OutcomeAbort) // also if the loop's body panics
 		g := &generation{p: p, t: t, s: s, yield: yield}
 		err = g.run(ctx)
-		switch {
-		case g.stopped || ctx.Err() != nil:
-			s.end(inference.OutcomeAbort)
-		default:
+		if g.whole || err != nil && ctx.Err() == nil {
 			s.Close()
 		}
 		if err != nil && !g.stopped {
@@ -45,6 +43,7 @@ type generation struct {
 	s       *Session
 	yield   func(Delta, error) bool
 	stopped bool // the reader has had enough
+	whole   bool // the reader has all there is
 
 	choices []*choice
 	usage   inference.Usage
@@ -246,6 +245,7 @@ func (g *generation) emit(d Delta, last bool) bool {
 	if d.Text == "" && len(d.Tokens) == 0 && d.Finish == "" && d.Route == nil && d.Prompt == nil {
 		return true
 	}
+	g.whole = last
 	if !g.yield(d, nil) {
 		g.stopped = true
 	}

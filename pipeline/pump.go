@@ -14,50 +14,85 @@ import (
 // How the client finds out that a hop no longer gets on. A hop that computes
 // is not disturbed: its links answer a probe while the forward pass runs.
 const (
-	quiet      = 700 * time.Millisecond // nothing heard: ask every hop
+	quiet      = 700 * time.Millisecond // nothing heard of a hop: it is asked
 	answer     = 2 * time.Second        // no answer to that: the hop is stalled
-	edgeQuiet  = 2 * time.Second        // a step sent on that the next hop has not received
+	edgeQuiet  = 2 * time.Second        // a step sent on that the next hop has not received …
+	edgeRate   = 256 << 10              // … after what its payload takes at so many bytes per second
 	pumpTick   = 100 * time.Millisecond
-	minCompute = 10 * time.Second // a forward pass may take this and 10× what was expected
+	minCompute = 10 * time.Second // a forward pass may take this and 10× what was expected …
+	maxCompute = 5 * time.Minute  // … but no more than this
 )
 
 // pump handles events until done, ctx ends, a hop fails or nothing gets on for
 // the session's timeout.
 func (s *Session) pump(ctx context.Context, done func() bool) error {
-	heard := time.Now()
-	for first := true; ; first = false {
-		// What has arrived is taken first, so that the loss of a peer between
-		// two steps is known before the next one is sent.
-		wait := pumpTick
-		if first || done() {
-			wait = 0
+	// What has arrived is taken first, so that the loss of a peer between two
+	// steps is known before the next one is sent.
+	for {
+		ev, ok, err := s.box.take(ctx, 0)
+		if err == nil && ok {
+			err = s.handle(ev)
 		}
-		ev, ok, err := s.box.take(ctx, wait)
 		if err != nil {
 			return err
 		}
-		if ok {
-			if s.hopOf(ev.from) >= 0 {
-				heard = time.Now()
-			}
-			if err := s.handle(ev); err != nil {
-				return err
-			}
-			continue
-		}
-		if done() {
-			return nil
-		}
-		now := time.Now()
-		if now.Sub(s.progress) > s.opts.Timeout {
-			return s.blame(now)
-		}
-		if now.Sub(heard) > quiet {
-			if err := s.question(now); err != nil {
-				return err
-			}
+		if !ok {
+			break
 		}
 	}
+	for checked := time.Now(); !done(); {
+		ev, ok, err := s.box.take(ctx, pumpTick)
+		if err == nil && ok {
+			err = s.handle(ev)
+		}
+		if err != nil {
+			return err
+		}
+		if now := time.Now(); now.Sub(checked) >= pumpTick && !done() {
+			if err := s.check(now, now.Sub(checked)); err != nil {
+				return err
+			}
+			checked = now
+		}
+	}
+	return nil
+}
+
+// check looks for hops that do not get on; since is when that was last done.
+func (s *Session) check(now time.Time, since time.Duration) error {
+	if since > quiet {
+		// It was this process that stood still, or was very busy: what has
+		// come meanwhile is not read yet.
+		for _, h := range s.hops {
+			h.news, h.asked = now, 0
+		}
+		return nil
+	}
+	if now.Sub(s.progress) > s.opts.Timeout && !s.computing(now) {
+		return s.blame(now)
+	}
+	return s.question(now)
+}
+
+// computing reports whether a hop is in a forward pass that may go on.
+func (s *Session) computing(now time.Time) bool {
+	i := s.busy()
+	return i >= 0 && now.Sub(s.hops[i].since) <= s.patience(s.hops[i])
+}
+
+// busy returns the last hop that has begun a step and not sent it on, while
+// none after it has one to do: what those before it hold may wait for it. −1 if
+// there is none.
+func (s *Session) busy() int {
+	for i := len(s.hops) - 1; i >= 0; i-- {
+		if p := s.hops[i].progress; p.Received > p.Sent {
+			if p.Started > p.Sent {
+				return i
+			}
+			return -1
+		}
+	}
+	return -1
 }
 
 func (s *Session) handle(ev event) error {
@@ -81,6 +116,7 @@ func (s *Session) handle(ev event) error {
 		}
 	case *wire.Output:
 		if i == len(s.hops)-1 {
+			s.unhold(m.Epoch, len(s.hops), uint64(len(ev.frame.Payload.Data)))
 			return s.output(m, ev.frame)
 		}
 	case *wire.Progress:
@@ -99,22 +135,28 @@ func (s *Session) progressed(h *hop, i int, m *wire.Progress) {
 	if m.Nonce != 0 && m.Nonce == h.asked {
 		h.asked = 0
 	}
-	if m.Epoch != s.epoch || int(m.Hop) != i {
+	if m.Epoch != s.epoch || int(m.Hop) != i || max(m.Received, m.Started, m.Sent) > s.seq {
 		return
 	}
-	if m.Started > m.Sent && m.Started != h.computing {
-		h.computing, h.since = m.Started, time.Now()
+	now, old := time.Now(), &h.progress
+	if m.Received > old.Received || m.Started > old.Started || m.Sent > old.Sent {
+		s.progress = now
+	}
+	// A step is being computed since it was begun, or since the one before it
+	// was sent.
+	if m.Started > m.Sent && (m.Started != old.Started || m.Sent != old.Sent) {
+		h.since = now
 	}
 	h.progress = *m
 }
 
 func (s *Session) failed(i int, m *wire.Fail) error {
-	if m.Epoch != s.epoch {
+	if m.Epoch != s.epoch && !(m.Code == wire.CodeNoSession && m.Epoch == 0 && s.hops[i].opened) {
 		return nil
 	}
 	kind := kindOf(m.Code)
 	err := s.hopError(i, kind, m)
-	err.Retryable = m.Code.Retryable()
+	err.Retryable, err.retryAfter = m.Code.Retryable(), time.Duration(m.RetryAfter)*time.Millisecond
 	if kind == FailEdge {
 		e := edge{s.hops[i].Peer(), ""}
 		if i+1 < len(s.hops) {
@@ -124,9 +166,6 @@ func (s *Session) failed(i int, m *wire.Fail) error {
 			return s.hopError(min(i+1, len(s.hops)-1), FailStalled, m)
 		}
 		s.relay[e] = true
-	}
-	if kind == FailBusy && m.RetryAfter > 0 {
-		s.avoid[s.hops[i].Peer()] = time.Now().Add(time.Duration(m.RetryAfter) * time.Millisecond)
 	}
 	return err
 }
@@ -146,11 +185,12 @@ func (s *Session) question(now time.Time) error {
 			}
 		}
 	}
-	for i, h := range s.hops {
-		p := h.progress
-		if p.Started > p.Sent && h.computing == p.Started && now.Sub(h.since) > s.patience(h) {
-			return s.hopError(i, FailStalled, fmt.Errorf("step %d takes longer than %s", p.Started, s.patience(h)))
+	if i := s.busy(); i >= 0 {
+		if h := s.hops[i]; now.Sub(h.since) > s.patience(h) {
+			return s.hopError(i, FailStalled, fmt.Errorf("step %d takes longer than %s", h.progress.Started, s.patience(h)))
 		}
+	}
+	for i := range s.hops {
 		if err := s.edgeStuck(i, now); err != nil {
 			return err
 		}
@@ -172,8 +212,8 @@ func (s *Session) edgeStuck(i int, now time.Time) error {
 	if h.behind.IsZero() {
 		h.behind = now
 	}
-	if now.Sub(h.behind) < edgeQuiet {
-		return nil
+	if now.Sub(h.behind) < edgeQuiet+s.travel() || h.asked != 0 {
+		return nil // a hop that does not answer is not the edge's fault
 	}
 	err := fmt.Errorf("step %d was sent to it and has not arrived", sent)
 	if i > 0 && s.hops[i-1].direct {
@@ -183,13 +223,24 @@ func (s *Session) edgeStuck(i int, now time.Time) error {
 	return s.hopError(i, FailStalled, err)
 }
 
+// travel is how long the payload of a step under way may take over an edge.
+func (s *Session) travel() time.Duration {
+	most := uint64(0)
+	for _, p := range s.waiting {
+		most = max(most, p.units)
+	}
+	bytes := most * uint64(s.p.parts.Ends.Hidden()*s.opts.Wire.Bytes())
+	return time.Duration(bytes) * time.Second / edgeRate
+}
+
 // patience is how long one forward pass of a hop may take.
 func (s *Session) patience(h *hop) time.Duration {
 	ms := h.Offer.Effective().Prefill
 	if ms <= 0 {
 		ms = 1
 	}
-	return minCompute + time.Duration(10*ms*float64(s.opts.Chunk*h.Blocks.Len())*1e6)
+	expected := min(10*ms*float64(s.opts.Chunk*h.Blocks.Len()), 1e9)
+	return min(minCompute+time.Duration(expected*1e6), maxCompute)
 }
 
 // blame names the hop at which a session that no longer gets on stands.

@@ -124,6 +124,17 @@ func (p *DistributedPipeline) prepare(r Request) (*task, error) {
 // options fills zero fields with the pipeline's defaults.
 func (p *DistributedPipeline) options(o SessionOptions) SessionOptions {
 	d := p.parts.Defaults
+	for _, f := range []struct{ v, d *int }{
+		{&o.MaxLength, &d.MaxLength}, {&o.MaxBranches, &d.MaxBranches}, {&o.Chunk, &d.Chunk},
+		{&o.ExpectPrompt, &d.ExpectPrompt}, {&o.ExpectTokens, &d.ExpectTokens},
+	} {
+		if *f.v == 0 {
+			*f.v = *f.d
+		}
+	}
+	if o.Lifetime == 0 {
+		o.Lifetime = d.Lifetime
+	}
 	if o.Wire == 0 {
 		o.Wire = d.Wire
 	}
@@ -132,9 +143,6 @@ func (p *DistributedPipeline) options(o SessionOptions) SessionOptions {
 	}
 	if o.Ceiling.IsZero() {
 		o.Ceiling = d.Ceiling
-	}
-	if o.Chunk == 0 {
-		o.Chunk = d.Chunk
 	}
 	if o.Class == "" {
 		o.Class = d.Class

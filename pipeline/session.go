@@ -72,23 +72,27 @@ type Session struct {
 	box  *mailbox
 
 	// Read by the links' readers, written by the caller: under mu.
-	mu     sync.Mutex
-	chain  []inference.PeerID // of the current epoch
-	closed bool
+	mu      sync.Mutex
+	chain   []inference.PeerID // of the current epoch, which is current
+	current inference.Epoch
+	held    []int64 // payload bytes that each hop's sender, and last the last hop, may not send again yet
+	closed  bool
 
 	// Owned by the caller.
 	epoch    inference.Epoch
 	class    inference.NumericsClass
 	hops     []*hop
-	broken   *HopError // the route has to be mended before the next step
-	seq      uint64    // last step sent in this epoch
-	window   int64     // bytes that hop 1 can still take
+	ready    bool           // every hop is open and holds what it should
+	dirty    bool           // a step with branch operations was cut off: nobody's KV is what it should be
+	need     map[uint32]int // positions of each branch that the step at hand builds on
+	seq      uint64         // last step sent in this epoch
+	window   int64          // bytes that hop 1 can still take
 	waiting  map[uint64]*pending
 	branches map[uint32]*branch
-	avoid    map[inference.PeerID]time.Time
+	avoid    map[inference.PeerID]avoided
 	relay    map[edge]bool
-	progress time.Time // when the session last got on
-	failures []error   // since then, for the final error
+	progress time.Time   // when the session last got on
+	failures []*HopError // of this step
 	salt     uint64
 	timings  []wire.HopTime // of the last output
 
@@ -104,33 +108,30 @@ type edge struct{ from, to inference.PeerID }
 // hop is one peer of the current route.
 type hop struct {
 	route.Hop
-	in        wire.Capability
-	opened    bool
-	direct    bool // its edge to the next hop is up
-	held      []wire.BranchLength
-	progress  wire.Progress
-	news      time.Time // when it was last heard of
-	computing uint64    // seq whose forward pass it began …
-	since     time.Time // … and when that was first known
-	asked     uint64    // nonce of a probe that it has not answered
-	behind    time.Time // since when a step sent to it has not arrived
-	account   *hopAccount
+	in       wire.Capability
+	opened   bool
+	direct   bool // its edge to the next hop is up
+	bad      bool // it is to be replaced
+	held     []wire.BranchLength
+	progress wire.Progress
+	news     time.Time // when it was last heard of
+	since    time.Time // when the step that it computes was begun, as far as is known
+	asked    uint64    // nonce of a probe that it has not answered
+	behind   time.Time // since when a step sent to it has not arrived
+	account  *hopAccount
 }
 
 // pending is a step whose output has not come.
 type pending struct {
 	rows  []wire.Row
-	units uint64 // positions
-	sent  time.Time
-	out   func(m *wire.Output, payload []byte) error
+	units uint64                                // positions
+	until int                                   // last hop that computes them
+	out   func(rows []wire.Row, payload []byte) // nil: nothing is wanted
 }
 
 // Open starts a session. No peer hears of it before the first step.
 func (p *DistributedPipeline) Open(_ context.Context, o SessionOptions) (*Session, error) {
-	if o == (SessionOptions{}) {
-		o = p.parts.Defaults
-	}
-	o = o.withDefaults(p.parts.Context)
+	o = p.options(o).withDefaults(p.parts.Context)
 	if o.MaxLength > p.parts.Context {
 		return nil, fmt.Errorf("max length %d above the model's context of %d: %w", o.MaxLength, p.parts.Context, ErrContextLength)
 	}
@@ -143,7 +144,7 @@ func (p *DistributedPipeline) Open(_ context.Context, o SessionOptions) (*Sessio
 	s := &Session{
 		p: p, opts: o, box: newMailbox(), class: o.Class,
 		waiting: map[uint64]*pending{}, branches: map[uint32]*branch{0: {}},
-		avoid: map[inference.PeerID]time.Time{}, relay: map[edge]bool{},
+		avoid: map[inference.PeerID]avoided{}, relay: map[edge]bool{},
 		accounts: map[inference.PeerID]*hopAccount{}, progress: time.Now(),
 	}
 	if _, err := rand.Read(s.id[:]); err != nil {
@@ -180,7 +181,7 @@ func (s *Session) Truncate(branch uint32, n int) error {
 	if b == nil || n < 0 || n > len(b.rows) {
 		return fmt.Errorf("truncate branch %d to %d: %w", branch, n, ErrInvalidRequest)
 	}
-	b.rows = b.rows[:n]
+	b.rows = b.rows[:n:n]
 	return nil
 }
 
@@ -204,18 +205,44 @@ func (s *Session) end(outcome inference.Outcome) error {
 	return nil
 }
 
-// expects reports whether a peer may send a payload of n bytes for m now.
+// expects reports whether a peer may send a payload of n bytes for m now, and
+// counts it as held: outputs until they are taken, steps of an edge through the
+// client until the receiver returns the credit.
 func (s *Session) expects(from inference.PeerID, m wire.Message, n int) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	last := len(s.chain) - 1
 	switch m := m.(type) {
 	case *wire.Output:
-		return last >= 0 && s.chain[last] == from && int64(n) <= s.windowBytes()
+		return last >= 0 && s.chain[last] == from && m.Epoch == s.current && s.hold(last+1, n)
 	case *wire.Step:
-		return m.Hop > 0 && int(m.Hop) <= last && s.chain[m.Hop-1] == from && int64(n) <= s.windowBytes()
+		return m.Hop > 0 && int(m.Hop) <= last && s.chain[m.Hop-1] == from && m.Epoch == s.current && s.hold(int(m.Hop), n)
 	}
 	return false
+}
+
+// hold counts n bytes against the window of a receiver; s.mu is held.
+func (s *Session) hold(hop, n int) bool {
+	if s.held[hop]+int64(n) > s.windowBytes() {
+		return false
+	}
+	s.held[hop] += int64(n)
+	return true
+}
+
+func (s *Session) hopIs(i int, peer inference.PeerID) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return i < len(s.chain) && s.chain[i] == peer
+}
+
+// unhold returns n bytes to the window of a receiver in an epoch.
+func (s *Session) unhold(epoch inference.Epoch, hop int, n uint64) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if epoch == s.current && hop < len(s.held) {
+		s.held[hop] -= int64(min(n, uint64(s.held[hop])))
+	}
 }
 
 // windowBytes is the window that the session asks for on every edge: two full
@@ -232,6 +259,9 @@ func (s *Session) receive(from inference.PeerID, f *wire.Frame) {
 		return
 	case *wire.Credit:
 		if m.Hop > 0 {
+			if s.hopIs(int(m.Hop), from) {
+				s.unhold(m.Epoch, int(m.Hop), m.Bytes)
+			}
 			s.pass(from, m.Hop, int(m.Hop)-1, f)
 			return
 		}
@@ -276,6 +306,9 @@ func (s *Session) lost(peer inference.PeerID, err error) {
 // of the rows that were wanted, in order. When a peer is lost the step is done
 // again on another route; only the first error that no route can mend comes back.
 func (s *Session) Step(ctx context.Context, ops []wire.BranchOp, groups []Group) ([]Hidden, error) {
+	if s.live.Err() != nil {
+		return nil, fmt.Errorf("step: %w", ErrClosed)
+	}
 	ctx, cancel := s.joined(ctx)
 	defer cancel()
 	next, err := s.apply(ops, groups)
@@ -284,17 +317,19 @@ func (s *Session) Step(ctx context.Context, ops []wire.BranchOp, groups []Group)
 	}
 	s.progress = time.Now()
 	s.failures = nil
+	s.need = s.needed(ops, groups)
 	for {
-		err := s.mend(ctx, ops, groups)
+		err := s.mend(ctx, groups)
 		var got []Hidden
 		if err == nil {
+			s.dirty = len(ops) > 0 // until all hops have applied them
 			got, err = s.execute(ctx, next, ops, groups)
 		}
 		if err == nil {
-			s.branches = next
+			s.branches, s.dirty = next, false
 			return got, nil
 		}
-		if err := s.fault(ctx, err, len(ops) > 0); err != nil {
+		if err := s.fault(ctx, err); err != nil {
 			return nil, fmt.Errorf("session %s: %w", s.id.String()[:8], err)
 		}
 	}
@@ -325,9 +360,15 @@ func (s *Session) Logits(h Hidden) ([][]float32, error) {
 	return rows, nil
 }
 
+// Bounds of how often one step is tried on other routes.
+const (
+	maxReroutes = 32
+	maxFaulty   = 4 // times that a hop had an internal error: it may be the step that causes it
+)
+
 // fault decides what an error of a step means: nil when the route is to be
 // mended and the step tried again, else the error to return.
-func (s *Session) fault(ctx context.Context, err error, ops bool) error {
+func (s *Session) fault(ctx context.Context, err error) error {
 	if ctx.Err() != nil {
 		return context.Cause(ctx)
 	}
@@ -335,37 +376,48 @@ func (s *Session) fault(ctx context.Context, err error, ops bool) error {
 	if !errors.As(err, &he) {
 		return err
 	}
-	s.failures = append(s.failures, he)
-	s.broken = he
-	if ops {
-		// Some hops may have applied the operations of the step that was cut
-		// off: none of them keeps its branches.
-		for _, h := range s.hops {
-			h.held = nil
-		}
-		s.hops = nil
-	}
-	s.p.parts.Log.Info("hop lost", "session", s.id.String()[:8], "epoch", s.epoch, "hop", he.Hop, "peer", he.Peer, "blocks", he.Blocks.String(), "kind", he.Kind.String(), "err", he.Err)
-	s.p.parts.Scores.Failed(he.Peer, he.Kind)
-	now := time.Now()
-	switch he.Kind {
-	case FailDead, FailStalled:
-		s.p.parts.Directory.Suspect(he.Peer)
-		// The directory keeps it out until it answers again; where there is
-		// nobody else, a peer that was only slow may then be asked again.
-		s.avoid[he.Peer] = now.Add(2 * time.Second)
-	case FailBusy:
-		s.avoid[he.Peer] = now.Add(time.Second)
-	case FailRefused, FailFaulty:
-		s.avoid[he.Peer] = now.Add(10 * time.Second)
-	}
+	s.condemn(he)
 	if !he.Retryable {
 		return he
 	}
-	if now.Sub(s.progress) > s.opts.Timeout {
+	faulty := 0
+	for _, f := range s.failures {
+		if f.Kind == FailFaulty {
+			faulty++
+		}
+	}
+	switch {
+	case time.Since(s.progress) > s.opts.Timeout:
 		return s.noProgress(he)
+	case len(s.failures) >= maxReroutes || faulty >= maxFaulty:
+		return fmt.Errorf("given up after %d failures: %w", len(s.failures), he)
 	}
 	return nil
+}
+
+// condemn notes that a hop has failed: the route is to be mended.
+func (s *Session) condemn(he *HopError) {
+	s.ready = false
+	s.failures = append(s.failures, he)
+	s.p.parts.Log.Info("hop lost", "session", s.id.String()[:8], "epoch", s.epoch, "hop", he.Hop, "peer", he.Peer, "blocks", he.Blocks.String(), "kind", he.Kind.String(), "err", he.Err)
+	if he.Kind == FailEdge || he.Kind == FailRefused && !he.Retryable {
+		return // the same peers, the edge through the client; or not the peer's fault
+	}
+	if he.Retryable && he.Hop < len(s.hops) && s.hops[he.Hop].Peer() == he.Peer {
+		s.hops[he.Hop].bad = true
+	}
+	s.p.parts.Scores.Failed(he.Peer, he.Kind)
+	switch he.Kind {
+	case FailDead, FailStalled:
+		// The directory keeps it out until it answers again; where there is
+		// nobody else, a peer that was only slow may then be asked again.
+		s.p.parts.Directory.Suspect(he.Peer)
+		s.shun(he.Peer, 10*time.Second, 500*time.Millisecond)
+	case FailBusy:
+		s.shun(he.Peer, 2*time.Second, max(he.retryAfter, 500*time.Millisecond))
+	case FailRefused, FailFaulty:
+		s.shun(he.Peer, 30*time.Second, time.Second)
+	}
 }
 
 func (s *Session) noProgress(last error) error {

@@ -1,0 +1,227 @@
+package pipeline
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"time"
+
+	"github.com/farlabs/inference"
+	"github.com/farlabs/inference/payment/pricing"
+	"github.com/farlabs/inference/pipeline/route"
+)
+
+const (
+	loadTimeout = 300 * time.Millisecond // for the load of candidates
+	shortlist   = 12                     // candidates whose load is asked
+)
+
+// avoided says how a session thinks of a peer that failed it.
+type avoided struct {
+	rather time.Time // until then anybody else is asked first …
+	never  time.Time // … and until then it is not asked at all
+	times  int       // that it failed since the session last got on with it
+}
+
+// shun has a peer avoided: others are preferred for rather, and it is left
+// alone for never, longer every time that it fails again.
+func (s *Session) shun(peer inference.PeerID, rather, never time.Duration) {
+	a := s.avoid[peer]
+	now := time.Now()
+	never = min(never<<min(a.times, 8), max(never, 10*time.Second))
+	s.avoid[peer] = avoided{rather: now.Add(rather), never: now.Add(never), times: a.times + 1}
+}
+
+// plan returns the hops of the next route and how many of them, from the
+// first, have to be restored; those after keep their KV. It waits for peers
+// while the session's timeout lasts.
+func (s *Session) plan(ctx context.Context) (hops []*hop, restore int, err error) {
+	for {
+		changed := s.p.parts.Directory.Changed()
+		hops, restore, err = s.planNow(ctx)
+		if err == nil {
+			return hops, restore, nil
+		}
+		var ceiling *route.CeilingError
+		if errors.As(err, &ceiling) {
+			return nil, 0, fmt.Errorf("%w: the cheapest route asks %.6g USD per 1M tokens, the ceiling is %.6g: %w",
+				ErrPriceCeiling, usdPerMillion(ceiling.Cheapest), usdPerMillion(ceiling.Ceiling), err)
+		}
+		left := s.opts.Timeout - time.Since(s.progress)
+		if left <= 0 {
+			return nil, 0, s.unroutable(err)
+		}
+		timer := time.NewTimer(min(left, s.nextChance()))
+		select {
+		case <-changed:
+		case <-timer.C:
+		case <-ctx.Done():
+			timer.Stop()
+			return nil, 0, context.Cause(ctx)
+		}
+		timer.Stop()
+	}
+}
+
+// usdPerMillion converts wei per token at the development rate.
+func usdPerMillion(w inference.Wei) float64 { return 1e6 * pricing.ToUSD(w) }
+
+// nextChance is when a peer that is avoided may be tried again.
+func (s *Session) nextChance() time.Duration {
+	wait := 500 * time.Millisecond
+	for _, a := range s.avoid {
+		if d := time.Until(a.never); d > 0 {
+			wait = min(wait, max(d, 20*time.Millisecond))
+		}
+	}
+	return wait
+}
+
+func (s *Session) unroutable(err error) error {
+	if n := len(s.failures); n > 0 {
+		if he := s.failures[n-1]; he.Kind == FailBusy {
+			return &BusyError{RetryAfter: 2 * time.Second, Err: he}
+		}
+		return fmt.Errorf("%w for %s: %w (before that: %w)", ErrNoRoute, s.opts.Timeout, err, s.failures[n-1])
+	}
+	return fmt.Errorf("%w for %s: %w", ErrNoRoute, s.opts.Timeout, err)
+}
+
+// planNow plans with what is known: without the peers that have failed if that
+// is possible, else with those of them that may have come back.
+func (s *Session) planNow(ctx context.Context) ([]*hop, int, error) {
+	now := time.Now()
+	never, rather := map[inference.PeerID]bool{}, map[inference.PeerID]bool{}
+	for peer, a := range s.avoid {
+		if now.Before(a.never) {
+			never[peer] = true
+		}
+		if now.Before(a.never) || now.Before(a.rather) {
+			rather[peer] = true
+		}
+	}
+	need := route.Need{
+		Digest: s.p.parts.Digest, Class: s.class, Blocks: inference.BlockRange{Start: 0, End: s.p.parts.Blocks},
+		Prefill: s.opts.ExpectPrompt, Decode: s.opts.ExpectTokens,
+		Avoid: rather, Ceiling: s.opts.Ceiling, Salt: s.salt,
+	}
+	offers := s.offers(ctx, need)
+	hops, restore, err := s.planFrom(offers, need)
+	if err != nil && len(rather) > len(never) {
+		need.Avoid = never
+		if hops, restore, again := s.planFrom(offers, need); again == nil {
+			return hops, restore, nil
+		}
+	}
+	return hops, restore, err
+}
+
+func (s *Session) planFrom(offers []inference.Offer, need route.Need) ([]*hop, int, error) {
+	if hops, restore, ok := s.patch(offers, need); ok {
+		return hops, restore, nil
+	}
+	r, err := route.Plan(slices.Clone(offers), need)
+	if err != nil {
+		return nil, 0, err
+	}
+	return newHops(r.Hops), len(r.Hops), nil
+}
+
+// patch keeps the route but for the hops that have failed, whose blocks go to
+// others: nothing moves that need not. What comes after the last of them keeps
+// its KV.
+func (s *Session) patch(offers []inference.Offer, need route.Need) ([]*hop, int, bool) {
+	if len(s.hops) == 0 {
+		return nil, 0, false
+	}
+	need.Avoid = maps.Clone(need.Avoid)
+	for _, h := range s.hops {
+		if h.bad {
+			continue
+		}
+		need.Avoid[h.Peer()] = true
+		if !need.Ceiling.IsZero() {
+			cost, _ := h.Offer.Record.Quote.Dearest().Mul(uint64(h.Blocks.Len()))
+			left, ok := need.Ceiling.Sub(cost)
+			if !ok || left.IsZero() {
+				return nil, 0, false
+			}
+			need.Ceiling = left
+		}
+	}
+	var hops []*hop
+	restore := 0
+	for _, h := range s.hops {
+		if !h.bad {
+			hops = append(hops, h)
+			continue
+		}
+		need.Blocks = h.Blocks
+		r, err := route.Plan(slices.Clone(offers), need)
+		if err != nil {
+			return nil, 0, false
+		}
+		for _, n := range r.Hops {
+			need.Avoid[n.Peer()] = true
+		}
+		if !need.Ceiling.IsZero() {
+			left, ok := need.Ceiling.Sub(r.Price)
+			if !ok || left.IsZero() {
+				left = inference.WeiOf(1)
+			}
+			need.Ceiling = left
+		}
+		hops = append(hops, newHops(r.Hops)...)
+		restore = len(hops)
+	}
+	return hops, restore, true
+}
+
+func newHops(l []route.Hop) []*hop {
+	hops := make([]*hop, len(l))
+	for i := range l {
+		hops[i] = &hop{Hop: l[i]}
+	}
+	return hops
+}
+
+// offers joins what is known of each node: record, round trip, rating, and
+// the load that the shortlisted ones tell now.
+func (s *Session) offers(ctx context.Context, need route.Need) []inference.Offer {
+	records := s.p.parts.Directory.Records(need.Digest)
+	offers := make([]inference.Offer, 0, len(records))
+	var ask []inference.PeerID
+	for _, r := range records {
+		offers = append(offers, inference.Offer{
+			Record: r, RTT: s.p.parts.Directory.RTT(r.Peer),
+			Score: s.p.parts.Scores.Score(r.Peer), Observed: s.p.parts.Scores.Observed(r.Peer),
+		})
+		if len(ask) < shortlist && r.State == inference.StateServing && !need.Avoid[r.Peer] && len(s.hops) == 0 {
+			ask = append(ask, r.Peer)
+		}
+	}
+	// With one candidate per block range there is nothing to choose; with a
+	// session at a standstill there is no time to ask.
+	if len(ask) > 1 && overlapping(records) {
+		loads := s.p.parts.Exchange.Loads(ctx, ask, loadTimeout)
+		for i := range offers {
+			if l, ok := loads[offers[i].Record.Peer]; ok {
+				offers[i].Load = &l
+			}
+		}
+	}
+	return offers
+}
+
+func overlapping(records []inference.NodeRecord) bool {
+	for i := range records {
+		for j := range i {
+			if records[i].Blocks.Overlaps(records[j].Blocks) {
+				return true
+			}
+		}
+	}
+	return false
+}

@@ -155,9 +155,10 @@ func TestCompletionsOfSeveralPrompts(t *testing.T) {
 	}
 	for _, choice := range a.Choices {
 		l := choice.Logprobs
-		// The client drops the null that stands for a prompt's first token.
-		if n := len(l.Tokens); n == 0 || len(l.TokenLogprobs) != n || len(l.TextOffset) != n || len(l.TopLogprobs) != n-1 {
-			t.Errorf("log-probabilities %s", l.RawJSON())
+		// The client may drop the nulls that stand for a prompt's first token.
+		n := len(l.Tokens)
+		if n == 0 || len(l.TextOffset) != n || len(l.TokenLogprobs) < n-1 || len(l.TopLogprobs) < n-1 {
+			t.Errorf("%d tokens, %d offsets, %d and %d log-probabilities", n, len(l.TextOffset), len(l.TokenLogprobs), len(l.TopLogprobs))
 		}
 	}
 	s := c.Completions.NewStreaming(ctx, openai.CompletionNewParams{

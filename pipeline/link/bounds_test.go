@@ -123,6 +123,29 @@ func TestRefusedPayloadLeavesTheLinkUp(t *testing.T) {
 	})
 }
 
+func TestControlQueueIsBounded(t *testing.T) {
+	bubble(t, func(t *testing.T, n *linktest.Network, a, b *node) {
+		a.mux.Connect(t.Context(), "b")
+		n.Freeze("b")
+		var err error
+		sent := 0
+		for ; sent < 1_000_000 && err == nil; sent++ {
+			err = a.mux.Send("b", probe(sent))
+			if sent%1000 == 0 {
+				synctest.Wait() // the writer takes what the stream takes
+			}
+		}
+		if !errors.Is(err, link.ErrQueueFull) {
+			t.Fatalf("after %d frames: %v", sent, err)
+		}
+		if q := a.mux.Stats("b").Queued; q > 4<<20 {
+			t.Errorf("%d bytes wait", q)
+		}
+		n.Thaw("b")
+		time.Sleep(time.Minute)
+	})
+}
+
 func TestPeersAreBounded(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		n := linktest.New()

@@ -53,7 +53,7 @@ func (m *Mux) Stats(peer inference.PeerID) Stats {
 	}
 	if l != nil {
 		l.mu.Lock()
-		s.Queued = l.queued
+		s.Queued = l.queued + l.control
 		l.mu.Unlock()
 	}
 	return s

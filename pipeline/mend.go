@@ -3,7 +3,6 @@ package pipeline
 import (
 	"context"
 	"crypto/rand"
-	"errors"
 	"fmt"
 	"slices"
 	"sync"
@@ -67,8 +66,7 @@ func (s *Session) sweep(ctx context.Context) error {
 		if err != nil || !ok {
 			return err
 		}
-		var he *HopError
-		if err := s.handle(ev); errors.As(err, &he) {
+		if he, ok := s.handle(ev).(*HopError); ok {
 			s.condemn(he)
 		}
 	}

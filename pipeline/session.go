@@ -372,8 +372,8 @@ func (s *Session) fault(ctx context.Context, err error) error {
 	if ctx.Err() != nil {
 		return context.Cause(ctx)
 	}
-	var he *HopError
-	if !errors.As(err, &he) {
+	he, ok := err.(*HopError) // one that is wrapped is the reason of a final error
+	if !ok {
 		return err
 	}
 	s.condemn(he)

@@ -151,3 +151,79 @@ func TestSessionSurvivesLossOfAnyHop(t *testing.T) {
 		}
 	}
 }
+
+func TestTwoSessionsSurviveTheSameLoss(t *testing.T) {
+	prompts := [][]inference.TokenID{tokens(1, 100), tokens(2, 60)}
+	var want [][]inference.TokenID
+	for _, p := range prompts {
+		want = append(want, small.Reference(t, inference.WireBF16).Generate(p, moods["warm"], 0, length))
+	}
+	for _, stop := range []func(*simnet.Node){(*simnet.Node).Kill, (*simnet.Node).Freeze} {
+		for hop := range 3 {
+			run(t, func(t *testing.T, c *simnet.Cluster) {
+				thirds(c)
+				// Both sessions go over the same nodes: the others are slower.
+				for _, id := range []inference.PeerID{"a'", "b'", "c'"} {
+					n := c.Node(id)
+					n.Record.Rates = inference.Rates{Decode: 5, Prefill: 2}
+				}
+				l := c.Client("client", simnet.ClientOptions{})
+				v := &victim{c: c, l: l, hop: hop, stop: stop}
+				answers := make([]*answer, 2)
+				var wg sync.WaitGroup
+				for i := range answers {
+					wg.Go(func() {
+						r := pipeline.Request{IDs: prompts[i], MaxTokens: length, Sampling: moods["warm"], Seed: &seed, IgnoreEOS: true}
+						answers[i] = ask(context.Background(), l.DistributedPipeline, r, func(a *answer, d pipeline.Delta) {
+							if i == 0 && len(a.ids[0]) == 40 {
+								v.strike()
+							}
+						})
+					})
+				}
+				wg.Wait()
+				for i, a := range answers {
+					a.want(t, 0, want[i])
+					if a.epoch() < 2 {
+						t.Errorf("session %d: epoch %d", i, a.epoch())
+					}
+					if gap := a.gap(); gap > 6*time.Second {
+						t.Errorf("session %d: gap of %v", i, gap)
+					}
+				}
+			})
+		}
+	}
+}
+
+func TestAllChoicesSurviveALoss(t *testing.T) {
+	const n = 3
+	prompt := tokens(1, 40)
+	for hop := range 3 {
+		run(t, func(t *testing.T, c *simnet.Cluster) {
+			thirds(c)
+			l := c.Client("client", simnet.ClientOptions{})
+			v := &victim{c: c, l: l, hop: hop, stop: (*simnet.Node).Kill}
+			r := pipeline.Request{IDs: prompt, MaxTokens: 40, N: n, Sampling: moods["warm"], Seed: &seed, IgnoreEOS: true}
+			a := ask(context.Background(), l.DistributedPipeline, r, func(a *answer, d pipeline.Delta) {
+				if d.Choice == 1 && len(a.ids[1]) == 15 {
+					v.strike()
+				}
+			})
+			for i := range n {
+				a.want(t, i, small.Reference(t, inference.WireBF16).Generate(prompt, moods["warm"], uint32(i), 40))
+			}
+			if a.epoch() < 2 || a.usage.CompletionTokens != 40*n || a.usage.PromptTokens != 40 {
+				t.Errorf("epoch %d, usage %+v", a.epoch(), a.usage)
+			}
+			// The shared part of the branches was computed once more, not n times.
+			rows := 0
+			for _, id := range []inference.PeerID{"a", "a'"} {
+				rows += c.Node(id).Rows()
+			}
+			if most := 2*(40+n*16) + n*25 + n; rows > most {
+				t.Errorf("%d rows computed at the first hop, at most %d", rows, most)
+			}
+		})
+	}
+}

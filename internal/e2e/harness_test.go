@@ -379,7 +379,7 @@ type Answer struct {
 }
 
 // Route returns the last route.
-func (a *Answer) Route() pipeline.RouteInfo {
+func (a Answer) Route() pipeline.RouteInfo {
 	if len(a.Routes) == 0 {
 		return pipeline.RouteInfo{}
 	}
@@ -435,6 +435,12 @@ func question(n int) pipeline.Request {
 		Messages:  []chat.Message{{Role: "user", Content: "Explain in three sentences why the sky is blue."}},
 		MaxTokens: n, IgnoreEOS: true,
 	}
+}
+
+// short returns a request of six ids for n tokens: the least work that a
+// session can be.
+func short(n int) pipeline.Request {
+	return pipeline.Request{IDs: []inference.TokenID{504, 2365, 282, 260, 905, 314}, MaxTokens: n, IgnoreEOS: true}
 }
 
 // Serve starts a gateway and returns it with its URL.

@@ -38,7 +38,7 @@ test-full: build model testdata ## all tests, long ones included
 	FARLABS_FULL=1 $(GO) test -timeout 90m $(PKGS)
 
 race: testdata ## the tests that need no real model, under the race detector (needs cgo)
-	CGO_ENABLED=1 $(GO) test -race -short -timeout 40m $(PKGS)
+	@bash scripts/race.sh $(PKGS)
 
 fuzz: ## every fuzz target for FUZZTIME (30 s)
 	@bash scripts/fuzz.sh $(FUZZTIME)

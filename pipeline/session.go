@@ -246,9 +246,9 @@ func (s *Session) unhold(epoch inference.Epoch, hop int, n uint64) {
 }
 
 // windowBytes is the window that the session asks for on every edge: two full
-// steps, at least 4 MiB.
+// steps, at least 256 KiB.
 func (s *Session) windowBytes() int64 {
-	return max(4<<20, 2*int64(s.opts.Chunk)*int64(s.p.parts.Ends.Hidden())*int64(s.opts.Wire.Bytes()))
+	return max(256<<10, 2*int64(s.opts.Chunk)*int64(s.p.parts.Ends.Hidden())*int64(s.opts.Wire.Bytes()))
 }
 
 // receive takes a frame from a link's reader; it must not block.

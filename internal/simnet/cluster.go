@@ -45,6 +45,9 @@ func (c *Cluster) Block(a, b inference.PeerID) { c.net.Cut(a, b) }
 // Heal undoes Block.
 func (c *Cluster) Heal(a, b inference.PeerID) { c.net.Heal(a, b) }
 
+// Swallow holds all bytes between a and b from now on; nothing fails.
+func (c *Cluster) Swallow(a, b inference.PeerID) { c.net.Silence(a, b) }
+
 // Break resets the streams between a and b, which may dial again at once.
 func (c *Cluster) Break(a, b inference.PeerID) { c.net.Break(a, b) }
 

@@ -41,8 +41,14 @@ func TestMain(m *testing.M) {
 // left afterwards.
 func run(t *testing.T, f func(t *testing.T, c *simnet.Cluster)) {
 	t.Helper()
+	runModel(t, small, f)
+}
+
+// runModel is run for another model.
+func runModel(t *testing.T, m *simnet.Model, f func(t *testing.T, c *simnet.Cluster)) {
+	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
-		c := simnet.New(t, small)
+		c := simnet.New(t, m)
 		if os.Getenv("SIMNET_LOG") != "" {
 			c.Log(slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelDebug})))
 		}

@@ -39,6 +39,7 @@ type Network struct {
 	walls   map[pair]bool // from → to: dials fail
 	cuts    map[pair]bool
 	frozen  map[inference.PeerID]bool
+	silent  map[pair]bool
 	streams map[*stream]struct{}
 }
 
@@ -48,7 +49,7 @@ type pair struct{ from, to inference.PeerID }
 func New() *Network {
 	return &Network{
 		peers: map[inference.PeerID]*Peer{}, delays: map[pair]time.Duration{},
-		walls: map[pair]bool{}, cuts: map[pair]bool{}, frozen: map[inference.PeerID]bool{},
+		walls: map[pair]bool{}, cuts: map[pair]bool{}, frozen: map[inference.PeerID]bool{}, silent: map[pair]bool{},
 		streams: map[*stream]struct{}{},
 	}
 }
@@ -151,6 +152,17 @@ func (n *Network) Freeze(id inference.PeerID) { n.setFrozen(id, true) }
 // Thaw undoes Freeze; what was held is delivered.
 func (n *Network) Thaw(id inference.PeerID) { n.setFrozen(id, false) }
 
+// Silence holds all bytes between a and b from now on, as a router does that
+// drops packets: streams stay open, dials hang.
+func (n *Network) Silence(a, b inference.PeerID) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.silent[pair{a, b}], n.silent[pair{b, a}] = true, true
+	for s := range n.streams {
+		s.in.wake()
+	}
+}
+
 func (n *Network) setFrozen(id inference.PeerID, on bool) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
@@ -163,7 +175,7 @@ func (n *Network) setFrozen(id inference.PeerID, on bool) {
 func (n *Network) stopped(p pair) bool {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	return n.frozen[p.from] || n.frozen[p.to]
+	return n.frozen[p.from] || n.frozen[p.to] || n.silent[p]
 }
 
 func (n *Network) reset(match func(pair) bool) {

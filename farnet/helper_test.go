@@ -5,6 +5,7 @@ import (
 	"crypto/sha256"
 	"log/slog"
 	"os"
+	"sync"
 	"testing"
 	"time"
 
@@ -26,8 +27,16 @@ func testConfig() Config {
 	return c
 }
 
+// leakChecked holds the tests whose first node has been made.
+var leakChecked sync.Map
+
+// testNode starts a node that ends with the test, and sees to it that nothing
+// is left running then.
 func testNode(t *testing.T, edit func(*Config)) *Node {
 	t.Helper()
+	if _, again := leakChecked.LoadOrStore(t, true); !again {
+		t.Cleanup(func() { goleak.VerifyNone(t) })
+	}
 	c := testConfig()
 	if edit != nil {
 		edit(&c)

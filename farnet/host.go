@@ -20,8 +20,6 @@ import (
 	"github.com/libp2p/go-libp2p/p2p/net/connmgr"
 	"github.com/libp2p/go-libp2p/p2p/net/swarm"
 	ltls "github.com/libp2p/go-libp2p/p2p/security/tls"
-	quic "github.com/libp2p/go-libp2p/p2p/transport/quic"
-	"github.com/libp2p/go-libp2p/p2p/transport/tcp"
 	ma "github.com/multiformats/go-multiaddr"
 	manet "github.com/multiformats/go-multiaddr/net"
 )
@@ -83,12 +81,12 @@ func newHost(ctx context.Context, cfg *Config, id *identity) (host.Host, error) 
 		opts = append(opts, cfg.transport...)
 	case len(listen) == 0:
 		// Nobody can dial, also not after a hole was punched.
-		opts = append(opts, tcpAndQUIC, libp2p.EnableRelay(), libp2p.DisableIdentifyAddressDiscovery())
+		opts = append(opts, new(sockets).transports(), libp2p.EnableRelay(), libp2p.DisableIdentifyAddressDiscovery())
 	case allLoopback(listen):
 		// Nobody outside can dial: nothing to find out about routers.
-		opts = append(opts, tcpAndQUIC, libp2p.DisableRelay(), libp2p.DisableIdentifyAddressDiscovery())
+		opts = append(opts, new(sockets).transports(), libp2p.DisableRelay(), libp2p.DisableIdentifyAddressDiscovery())
 	default:
-		opts = append(opts, tcpAndQUIC, libp2p.EnableRelay(), libp2p.EnableHolePunching(), libp2p.EnableAutoNATv2())
+		opts = append(opts, new(sockets).transports(), libp2p.EnableRelay(), libp2p.EnableHolePunching(), libp2p.EnableAutoNATv2())
 		if cfg.PortMap != Off {
 			opts = append(opts, libp2p.NATPortMap())
 		}
@@ -112,11 +110,6 @@ func newHost(ctx context.Context, cfg *Config, id *identity) (host.Host, error) 
 	}
 	return h, nil
 }
-
-var tcpAndQUIC = libp2p.ChainOptions(
-	libp2p.Transport(tcp.NewTCPTransport),
-	libp2p.Transport(quic.NewTransport),
-)
 
 func addrList(list []string) ([]ma.Multiaddr, error) {
 	var out []ma.Multiaddr

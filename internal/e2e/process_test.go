@@ -45,6 +45,7 @@ type Process struct {
 	news   chan struct{} // closed at the next event
 	exited chan struct{}
 	state  *os.ProcessState
+	ended  time.Time
 }
 
 // scope owns processes: a test, or the whole run.
@@ -86,7 +87,7 @@ func launch(t scope, name, program, dir string, env []string, args ...string) *P
 		}
 		_ = cmd.Wait()
 		p.mu.Lock()
-		p.state = cmd.ProcessState
+		p.state, p.ended = cmd.ProcessState, time.Now()
 		p.mu.Unlock()
 		close(p.exited)
 	}()

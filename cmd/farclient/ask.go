@@ -203,6 +203,8 @@ func explain(err error) error {
 	switch {
 	case errors.Is(err, pipeline.ErrNoRoute):
 		return fmt.Errorf("%w\nSee what is served: farclient network (with the same --bootstrap); add a node: start_node --model …", err)
+	case errors.Is(err, pipeline.ErrContextLength):
+		return fmt.Errorf("%w\nShorten the prompt, or ask in parts", err)
 	case errors.Is(err, pipeline.ErrPriceCeiling):
 		return fmt.Errorf("%w\nRaise --max-price, or see prices: farclient network", err)
 	case errors.Is(err, pipeline.ErrNoProgress):

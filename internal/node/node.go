@@ -21,6 +21,7 @@ import (
 	"github.com/farlabs/inference/model/arch"
 	"github.com/farlabs/inference/model/catalog"
 	"github.com/farlabs/inference/payment"
+	"github.com/farlabs/inference/payment/journal"
 	"github.com/farlabs/inference/payment/pricing"
 	"github.com/farlabs/inference/pipeline/link"
 	"github.com/farlabs/inference/pipeline/stage"
@@ -174,6 +175,9 @@ func (n *Node) books() (err error) {
 		Dir: filepath.Join(n.cfg.DataDir, "earned"), Key: n.key, Wallet: n.wallet,
 		Domain: payment.DevelopmentDomain, Credit: n.cfg.Credit,
 	})
+	if errors.Is(err, journal.ErrLocked) {
+		return fmt.Errorf("another node runs in the data directory %s: stop it, or choose another with --data-dir: %w", n.cfg.DataDir, err)
+	}
 	return err
 }
 

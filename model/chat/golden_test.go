@@ -219,3 +219,44 @@ func TestWhatCallersSayIsDataInEveryTemplate(t *testing.T) {
 		}
 	}
 }
+
+// TestLongConversationsFitTheLimits renders 4 MB in 401 messages, more than any
+// model of the catalog takes.
+func TestLongConversationsFitTheLimits(t *testing.T) {
+	g := readGolden(t)
+	text := strings.Repeat("Zürich is a \"city\".\n", 500)
+	for _, tm := range g.Templates {
+		tmpl, err := chat.New(source(t, tm.File))
+		if err != nil {
+			t.Fatal(err)
+		}
+		in := chat.Input{AddGenerationPrompt: true, BOS: tm.BOS, EOS: tm.EOS, Now: g.Now}
+		for i := range 401 {
+			in.Messages = append(in.Messages, chat.Message{Role: []string{"user", "assistant"}[i%2], Content: text})
+		}
+		start := time.Now()
+		parts, err := tmpl.RenderParts(in)
+		if err != nil || len(parts) < 800 {
+			t.Errorf("%s: %d parts, %v", tm.Name, len(parts), err)
+		}
+		t.Logf("%s: %v", tm.Name, time.Since(start))
+	}
+}
+
+func BenchmarkRender(b *testing.B) {
+	g := readGolden(b)
+	for _, tm := range g.Templates {
+		tmpl, err := chat.New(source(b, tm.File))
+		if err != nil {
+			b.Fatal(err)
+		}
+		c := g.Conversations["turns"]
+		b.Run(tm.Name, func(b *testing.B) {
+			for b.Loop() {
+				if _, err := tmpl.RenderParts(c.input(g, tm.BOS, tm.EOS)); err != nil {
+					b.Fatal(err)
+				}
+			}
+		})
+	}
+}

@@ -59,6 +59,9 @@ func (d *Dict) set(r *run, k, v Value) error {
 	if err != nil {
 		return err
 	}
+	if err := r.step(piece); err != nil {
+		return err
+	}
 	d.put(h, k, v)
 	return nil
 }

@@ -17,7 +17,11 @@
 // indexed by code point, dicts in order of insertion.
 //
 // Not implemented, refused by name: extends, block, include, import,
-// autoescape, the filters random, pprint and urlize, {\N{name}} escapes.
+// autoescape, the filters random, pprint and urlize, \N{name} escapes, complex
+// numbers. Different on purpose or by omission: what Python prints with an
+// address prints without one, dict views are no sets, and the two slips of
+// jinja2's constant folding (slicing a number, a negative literal before **)
+// are not repeated.
 //
 // The package owns the limits of one rendering ([Limits]) and nothing outside
 // it: no files, no clock but the caller's, no knowledge of messages or models.
@@ -32,12 +36,12 @@ import (
 
 // Limits of one rendering. Reaching one is an error that wraps [ErrLimit].
 const (
-	MaxSource  = 1 << 20    // bytes of template source
+	MaxSource  = 1 << 18    // bytes of template source
 	MaxNesting = 120        // nested tags and expressions in the source
 	MaxCalls   = 150        // nested calls of macros, callers and recursive loops
 	MaxDepth   = 400        // nested lists and dicts in one value
 	MaxOutput  = 32 << 20   // bytes of the result, and of any one string
-	MaxSteps   = 20_000_000 // evaluated nodes, visited elements, and 1 per 16 bytes of text made
+	MaxSteps   = 10_000_000 // evaluated nodes, visited elements, bytes of text made/16, containers made*4
 	MaxRange   = 100_000    // elements of range(), as in jinja2's sandbox
 	MaxBits    = 1 << 14    // bits of an integer
 )

@@ -26,28 +26,11 @@ func (r *run) evalNode(x expr, f *frame) (Value, error) {
 			return v, nil
 		}
 		return undefinedName(x.name), nil
-	case *tupleExpr:
-		items, err := r.evalAll(x.items, f)
-		return &Tuple{items: items}, err
-	case *listExpr:
-		items, err := r.evalAll(x.items, f)
-		return &List{items}, err
-	case *dictExpr:
-		d := NewDict()
-		for i := range x.keys {
-			k, err := r.eval(x.keys[i], f)
-			if err != nil {
-				return nil, err
-			}
-			v, err := r.eval(x.vals[i], f)
-			if err != nil {
-				return nil, err
-			}
-			if err := d.set(r, k, v); err != nil {
-				return nil, err
-			}
+	case *tupleExpr, *listExpr, *dictExpr:
+		if err := r.step(piece); err != nil {
+			return nil, err
 		}
-		return d, nil
+		return r.evalContainer(x, f)
 	case *condExpr:
 		v, err := r.eval(x.test, f)
 		if err != nil {
@@ -156,6 +139,34 @@ func (r *run) evalNode(x expr, f *frame) (Value, error) {
 			return nil, err
 		}
 		return r.test(Text(x.name), v, a)
+	}
+	return nil, fmt.Errorf("unknown expression %T", x)
+}
+
+func (r *run) evalContainer(x expr, f *frame) (Value, error) {
+	switch x := x.(type) {
+	case *tupleExpr:
+		items, err := r.evalAll(x.items, f)
+		return &Tuple{items: items}, err
+	case *listExpr:
+		items, err := r.evalAll(x.items, f)
+		return &List{items}, err
+	case *dictExpr:
+		d := NewDict()
+		for i := range x.keys {
+			k, err := r.eval(x.keys[i], f)
+			if err != nil {
+				return nil, err
+			}
+			v, err := r.eval(x.vals[i], f)
+			if err != nil {
+				return nil, err
+			}
+			if err := d.set(r, k, v); err != nil {
+				return nil, err
+			}
+		}
+		return d, nil
 	}
 	return nil, fmt.Errorf("unknown expression %T", x)
 }

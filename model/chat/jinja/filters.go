@@ -105,7 +105,13 @@ func (r *run) softStr(v Value) (Str, error) {
 func textFilter(f func(s Str) Str) filter {
 	return filter{call: func(r *run, v Value, p []Value) (Value, error) {
 		s, err := r.softStr(v)
-		return f(s), err
+		if err != nil {
+			return nil, err
+		}
+		if err := r.runeCost(len(s.text)); err != nil {
+			return nil, err
+		}
+		return f(s), nil
 	}}
 }
 
@@ -153,7 +159,10 @@ func filterDefault(r *run, v Value, p []Value) (Value, error) {
 
 func filterEscape(r *run, v Value, p []Value) (Value, error) {
 	s, err := r.softStr(v)
-	return escape(s), err
+	if err != nil {
+		return nil, err
+	}
+	return escape(s), r.runeCost(len(s.text))
 }
 
 func filterFormat(r *run, v Value, a args) (Value, error) {

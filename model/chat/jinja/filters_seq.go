@@ -218,7 +218,7 @@ func filterBatch(r *run, v Value, p []Value) (Value, error) {
 		for fill != nil && int64(len(row)) < n {
 			row = append(row, fill)
 		}
-		if err := r.step(len(row)); err != nil {
+		if err := r.step(piece + len(row)); err != nil {
 			return nil, err
 		}
 		out = append(out, &List{row})
@@ -259,7 +259,7 @@ func filterSlice(r *run, v Value, p []Value) (Value, error) {
 		if fill != nil && !extra {
 			row = append(row, fill)
 		}
-		if err := r.step(1 + len(row)); err != nil {
+		if err := r.step(piece + len(row)); err != nil {
 			return nil, err
 		}
 		out = append(out, &List{row})

@@ -48,7 +48,7 @@ func (r *run) iterate(v Value) (*iter, error) {
 			if i >= len(v.text) {
 				return nil, false, nil
 			}
-			if err := r.step(2); err != nil {
+			if err := r.step(piece); err != nil {
 				return nil, false, err
 			}
 			_, n := utf8.DecodeRuneInString(v.text[i:])

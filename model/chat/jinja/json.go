@@ -91,7 +91,7 @@ func (d *dumper) room(n int) error {
 	if d.b.len() > MaxOutput {
 		return limitErr("bytes of a text", MaxOutput)
 	}
-	return d.r.textCost(n)
+	return d.r.step(1 + n/16)
 }
 
 func (d *dumper) value(v Value, level int) error {
@@ -224,7 +224,7 @@ func jsonKey(k Value) (Str, error) {
 }
 
 func (d *dumper) str(s Str) error {
-	if err := d.room(len(s.text)); err != nil {
+	if err := d.room(4 * len(s.text)); err != nil {
 		return err
 	}
 	d.b.lit(`"`)

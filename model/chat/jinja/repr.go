@@ -163,7 +163,7 @@ func (r *run) writeRepr(b *buf, v Value) error {
 
 // quote writes s as a Python string literal.
 func (r *run) quote(b *buf, s Str) error {
-	if err := r.textCost(len(s.text)); err != nil {
+	if err := r.runeCost(len(s.text)); err != nil {
 		return err
 	}
 	single, double := false, false

@@ -85,7 +85,7 @@ func (r *run) callStr(s Str, name string, m strMethod, a args) (Value, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := r.textCost(len(s.text)); err != nil {
+	if err := r.runeCost(len(s.text)); err != nil {
 		return nil, err
 	}
 	if s.safe && strings.Contains(escapes, " "+name+" ") {
@@ -160,7 +160,7 @@ func (r *run) split(s Str, sep, maxsplit Value, right bool) (Value, error) {
 		}
 		cuts = splitAt(s.text, x.text, n, right)
 	}
-	if err := r.step(len(cuts)); err != nil {
+	if err := r.step(piece * len(cuts)); err != nil {
 		return nil, err
 	}
 	out := NewList()
@@ -273,7 +273,7 @@ func splitlines(r *run, s Str, p []Value) (Value, error) {
 	if lo < len(s.text) {
 		out.items = append(out.items, s.sub(lo, len(s.text)))
 	}
-	return out, r.step(len(out.items))
+	return out, r.step(piece * len(out.items))
 }
 
 // strJoin is s.join(v): all elements must be strings.

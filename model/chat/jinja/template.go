@@ -63,6 +63,10 @@ func (r *run) step(n int) error {
 	return nil
 }
 
+// piece is the steps that making a container or a piece of text costs, for its
+// memory.
+const piece = 4
+
 // textCost spends the steps for making or reading n bytes of text.
 func (r *run) textCost(n int) error {
 	if n > MaxOutput {
@@ -113,6 +117,14 @@ func (r *run) context(name string) Value {
 		return v
 	}
 	return missing
+}
+
+// runeCost spends the steps for looking at each character of n bytes.
+func (r *run) runeCost(n int) error {
+	if n > MaxOutput {
+		return limitErr("bytes of a text", MaxOutput)
+	}
+	return r.step(1 + n/4)
 }
 
 // within runs f with its output collected, and returns that.

@@ -53,6 +53,7 @@ const (
 	FailBusy                           // it has no room now
 	FailFaulty                         // it answered with an internal error or nonsense
 	FailEdge                           // it cannot reach the next hop; nobody's fault
+	FailGone                           // it has forgotten the session, which may be opened again; nobody's fault
 )
 
 // String returns the kind's name in logs.
@@ -70,6 +71,8 @@ func (k FailureKind) String() string {
 		return "faulty"
 	case FailEdge:
 		return "edge"
+	case FailGone:
+		return "gone"
 	}
 	return fmt.Sprintf("failure %d", uint8(k))
 }
@@ -101,7 +104,9 @@ func kindOf(c wire.Code) FailureKind {
 		return FailBusy
 	case wire.CodeNextHop:
 		return FailEdge
-	case wire.CodeInternal, wire.CodeCutShort, wire.CodeStale, wire.CodeNoSession:
+	case wire.CodeNoSession, wire.CodeDeadline:
+		return FailGone
+	case wire.CodeInternal, wire.CodeCutShort, wire.CodeStale:
 		return FailFaulty
 	}
 	return FailRefused

@@ -82,7 +82,7 @@ func (s *Session) nextChance() time.Duration {
 func (s *Session) unroutable(err error) error {
 	if n := len(s.failures); n > 0 {
 		if he := s.failures[n-1]; he.Kind == FailBusy {
-			return &BusyError{RetryAfter: 2 * time.Second, Err: he}
+			return busy(he)
 		}
 		return fmt.Errorf("%w for %s: %w (before that: %w)", ErrNoRoute, s.opts.Timeout, err, s.failures[n-1])
 	}

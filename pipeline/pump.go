@@ -156,7 +156,7 @@ func (s *Session) failed(i int, m *wire.Fail) error {
 	}
 	kind := kindOf(m.Code)
 	err := s.hopError(i, kind, m)
-	err.Retryable, err.retryAfter = m.Code.Retryable(), time.Duration(m.RetryAfter)*time.Millisecond
+	err.Retryable, err.retryAfter = kind == FailGone || m.Code.Retryable(), time.Duration(m.RetryAfter)*time.Millisecond
 	if kind == FailEdge {
 		e := edge{s.hops[i].Peer(), ""}
 		if i+1 < len(s.hops) {

@@ -3,7 +3,6 @@ package pipeline
 import (
 	"context"
 	"crypto/rand"
-	"errors"
 	"fmt"
 	"sync"
 	"time"
@@ -29,7 +28,8 @@ type SessionOptions struct {
 	Chunk int
 	// Timeout ends a call that makes no progress for so long; 0: 30 s.
 	Timeout time.Duration
-	// Lifetime is when the peers may forget the session; 0: 1 h.
+	// Lifetime is when the peers may forget a route of the session; what is
+	// done later begins with a new one. 0: 1 h.
 	Lifetime time.Duration
 	// Ceiling bounds the price of a decoded token over all hops; zero: none.
 	Ceiling inference.Wei
@@ -400,8 +400,8 @@ func (s *Session) condemn(he *HopError) {
 	s.ready = false
 	s.failures = append(s.failures, he)
 	s.p.parts.Log.Info("hop lost", "session", s.id.String()[:8], "epoch", s.epoch, "hop", he.Hop, "peer", he.Peer, "blocks", he.Blocks.String(), "kind", he.Kind.String(), "err", he.Err)
-	if he.Kind == FailEdge || he.Kind == FailRefused && !he.Retryable {
-		return // the same peers, the edge through the client; or not the peer's fault
+	if he.Kind == FailEdge || he.Kind == FailGone || he.Kind == FailRefused && !he.Retryable {
+		return // the same peers, the edge through the client or restored; or not the peer's fault
 	}
 	if he.Retryable && he.Hop < len(s.hops) && s.hops[he.Hop].Peer() == he.Peer {
 		s.hops[he.Hop].bad = true
@@ -420,13 +420,17 @@ func (s *Session) condemn(he *HopError) {
 	}
 }
 
-func (s *Session) noProgress(last error) error {
-	if errors.Is(last, ErrBusy) {
-		return last
-	}
-	var he *HopError
-	if errors.As(last, &he) && he.Kind == FailBusy {
-		return &BusyError{RetryAfter: 2 * time.Second, Err: last}
+func (s *Session) noProgress(last *HopError) error {
+	if last.Kind == FailBusy {
+		return busy(last)
 	}
 	return fmt.Errorf("%w for %s: %w", ErrNoProgress, s.opts.Timeout, last)
+}
+
+func busy(he *HopError) error {
+	after := he.retryAfter
+	if after <= 0 {
+		after = 2 * time.Second
+	}
+	return &BusyError{RetryAfter: after, Err: he}
 }

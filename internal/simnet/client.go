@@ -103,6 +103,12 @@ func (l *Client) Routes() []pipeline.RouteInfo {
 	return append([]pipeline.RouteInfo(nil), l.routes...)
 }
 
+// Freeze stops the client's traffic as SIGSTOP does; its sessions' timers run on.
+func (l *Client) Freeze() { l.c.net.Freeze(l.ID) }
+
+// Thaw undoes Freeze.
+func (l *Client) Thaw() { l.c.net.Thaw(l.ID) }
+
 func (l *Client) close() {
 	l.Exchange.Wait()
 	l.Mux.Close()

@@ -51,6 +51,15 @@ func (c *Cluster) Swallow(a, b inference.PeerID) { c.net.Silence(a, b) }
 // Break resets the streams between a and b, which may dial again at once.
 func (c *Cluster) Break(a, b inference.PeerID) { c.net.Break(a, b) }
 
+// Peer returns a member of the network that is neither node nor client, for
+// tests that speak to nodes by hand.
+func (c *Cluster) Peer(id inference.PeerID) *linktest.Peer {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.join(id)
+	return c.net.Peer(id)
+}
+
 // Node returns the node that was added last under this id.
 func (c *Cluster) Node(id inference.PeerID) *Node {
 	c.mu.Lock()

@@ -2,6 +2,7 @@ package simnet_test
 
 import (
 	"context"
+	"flag"
 	"log/slog"
 	"os"
 	"path/filepath"
@@ -20,6 +21,16 @@ import (
 var small, untied *simnet.Model
 
 func TestMain(m *testing.M) {
+	flag.Parse()
+	checks := "40"
+	if raceEnabled {
+		checks = "10"
+	}
+	given := false
+	flag.Visit(func(f *flag.Flag) { given = given || f.Name == "rapid.checks" })
+	if !given {
+		flag.Set("rapid.checks", checks)
+	}
 	dir, err := os.MkdirTemp("", "simnet")
 	if err != nil {
 		panic(err)

@@ -58,12 +58,20 @@ func run(t *testing.T, f func(t *testing.T, c *simnet.Cluster)) {
 // runModel is run for another model.
 func runModel(t *testing.T, m *simnet.Model, f func(t *testing.T, c *simnet.Cluster)) {
 	t.Helper()
+	bubble(t, m, func(t *testing.T, c *simnet.Cluster) {
+		defer c.End()
+		f(t, c)
+	})
+}
+
+// bubble calls f with an empty cluster, which f ends.
+func bubble(t *testing.T, m *simnet.Model, f func(t *testing.T, c *simnet.Cluster)) {
+	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
 		c := simnet.New(t, m)
 		if os.Getenv("SIMNET_LOG") != "" {
 			c.Log(slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelDebug})))
 		}
-		defer c.End()
 		f(t, c)
 	})
 }
@@ -85,14 +93,14 @@ type answer struct {
 	usage  *inference.Usage
 	routes []pipeline.RouteInfo
 	deltas []pipeline.Delta
-	times  []time.Time // of deltas
+	times  []time.Time // of the request and each delta
 	err    error
 }
 
 // ask reads the whole answer to r; each, if not nil, sees every delta.
 func ask(ctx context.Context, p *pipeline.DistributedPipeline, r pipeline.Request, each func(a *answer, d pipeline.Delta)) *answer {
 	n := max(r.N, 1)
-	a := &answer{text: make([]string, n), ids: make([][]inference.TokenID, n), finish: make([]pipeline.Finish, n)}
+	a := &answer{times: []time.Time{time.Now()}, text: make([]string, n), ids: make([][]inference.TokenID, n), finish: make([]pipeline.Finish, n)}
 	for d, err := range p.Generate(ctx, r) {
 		if err != nil {
 			a.err = err
@@ -120,7 +128,7 @@ func ask(ctx context.Context, p *pipeline.DistributedPipeline, r pipeline.Reques
 	return a
 }
 
-// gap is the longest time between two deltas.
+// gap is the longest time without a delta.
 func (a *answer) gap() (longest time.Duration) {
 	for i := 1; i < len(a.times); i++ {
 		longest = max(longest, a.times[i].Sub(a.times[i-1]))

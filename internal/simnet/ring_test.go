@@ -52,7 +52,7 @@ func TestClientSendsAndReceivesOneRowPerToken(t *testing.T) {
 			}
 		}
 		// n + 1 one-way delays per token.
-		if took := a.times[50].Sub(a.times[0]); took != 50*4*oneWay {
+		if took := a.times[51].Sub(a.times[1]); took != 50*4*oneWay {
 			t.Errorf("50 tokens took %v, want %v", took, 50*4*oneWay)
 		}
 	})

@@ -239,7 +239,7 @@ func TestLeavingNodeHandsItsSessionsOverAtOnce(t *testing.T) {
 				}
 			})
 			a.want(t, 0, want)
-			if gap := a.gap(); gap > 500*time.Millisecond {
+			if gap := a.gap(); gap > time.Second {
 				t.Errorf("gap of %v", gap)
 			}
 		})

@@ -27,15 +27,20 @@ type Exchange struct {
 	links    Links
 	sessions map[inference.SessionID]*Session
 	loads    map[uint64]chan inference.Load
-	claims   map[inference.SessionID]claim
+	claims   map[claimKey]claim
 }
 
 // maxClaims bounds the final receipts that are being asked for.
 const maxClaims = 1024
 
-// claim is a session that is over and whose final receipt a peer was asked for.
+// claimKey names a session that is over and a peer that was asked for its final
+// receipt: each hop of a session has its own.
+type claimKey struct {
+	session inference.SessionID
+	peer    inference.PeerID
+}
+
 type claim struct {
-	peer   inference.PeerID
 	signer inference.Address
 	purse  Purse
 }
@@ -44,7 +49,7 @@ type claim struct {
 func NewExchange(pool *tensor.Pool) *Exchange {
 	return &Exchange{
 		pool: pool, sessions: map[inference.SessionID]*Session{}, loads: map[uint64]chan inference.Load{},
-		claims: map[inference.SessionID]claim{},
+		claims: map[claimKey]claim{},
 	}
 }
 
@@ -118,8 +123,9 @@ func (x *Exchange) claim(peer inference.PeerID, signer inference.Address, purse 
 	links := x.links
 	var ask []inference.SessionID
 	for _, id := range ids {
-		if _, asked := x.claims[id]; !asked && x.sessions[id] == nil && len(x.claims) < maxClaims {
-			x.claims[id] = claim{peer, signer, purse}
+		k := claimKey{id, peer}
+		if _, asked := x.claims[k]; !asked && x.sessions[id] == nil && len(x.claims) < maxClaims {
+			x.claims[k] = claim{signer, purse}
 			ask = append(ask, id)
 		}
 	}
@@ -150,12 +156,10 @@ func (x *Exchange) settled(from inference.PeerID, m wire.Message) {
 func (x *Exchange) unclaim(id inference.SessionID, from inference.PeerID) (claim, bool) {
 	x.mu.Lock()
 	defer x.mu.Unlock()
-	c, ok := x.claims[id]
-	if !ok || c.peer != from {
-		return claim{}, false
-	}
-	delete(x.claims, id)
-	return c, true
+	k := claimKey{id, from}
+	c, ok := x.claims[k]
+	delete(x.claims, k)
+	return c, ok
 }
 
 // Down implements link.Handler.
@@ -165,9 +169,9 @@ func (x *Exchange) Down(peer inference.PeerID, err error) {
 	for _, s := range x.sessions {
 		all = append(all, s)
 	}
-	for id, c := range x.claims {
-		if c.peer == peer {
-			delete(x.claims, id)
+	for k := range x.claims {
+		if k.peer == peer {
+			delete(x.claims, k)
 		}
 	}
 	x.mu.Unlock()

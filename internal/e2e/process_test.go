@@ -3,10 +3,10 @@
 package e2e
 
 import (
-	"bufio"
 	"bytes"
 	"encoding/json"
 	"fmt"
+	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -41,7 +41,8 @@ type Process struct {
 
 	mu     sync.Mutex
 	events []Event
-	raw    bytes.Buffer  // standard output
+	raw    bytes.Buffer  // standard output …
+	parsed int           // … of which events were read
 	news   chan struct{} // closed at the next event
 	exited chan struct{}
 	state  *os.ProcessState
@@ -77,14 +78,7 @@ func launch(t scope, name, program, dir string, env []string, args ...string) *P
 	}
 	p.PID = cmd.Process.Pid
 	go func() {
-		in := bufio.NewReader(out)
-		for {
-			line, err := in.ReadBytes('\n')
-			p.add(line)
-			if err != nil {
-				break
-			}
-		}
+		_, _ = io.Copy(p, out)
 		_ = cmd.Wait()
 		p.mu.Lock()
 		p.state, p.ended = cmd.ProcessState, time.Now()
@@ -112,17 +106,26 @@ func tail(s string) string {
 	return s
 }
 
-func (p *Process) add(line []byte) {
+// Write takes what the process prints, as it comes; whole lines may be events.
+func (p *Process) Write(b []byte) (int, error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.raw.Write(line)
-	e := Event{At: time.Now()}
-	if json.Unmarshal(line, &e) != nil || e.Event.Event == "" {
-		return
+	p.raw.Write(b)
+	for {
+		rest := p.raw.Bytes()[p.parsed:]
+		n := bytes.IndexByte(rest, '\n') + 1
+		if n == 0 {
+			return len(b), nil
+		}
+		p.parsed += n
+		e := Event{At: time.Now()}
+		if json.Unmarshal(rest[:n], &e) != nil || e.Event.Event == "" {
+			continue
+		}
+		p.events = append(p.events, e)
+		close(p.news)
+		p.news = make(chan struct{})
 	}
-	p.events = append(p.events, e)
-	close(p.news)
-	p.news = make(chan struct{})
 }
 
 // Find returns the first event of a name, if it has come.

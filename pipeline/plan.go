@@ -153,12 +153,16 @@ func (s *Session) patch(offers []inference.Offer, need route.Need) ([]*hop, int,
 	}
 	var hops []*hop
 	restore := 0
-	for _, h := range s.hops {
-		if !h.bad {
-			hops = append(hops, h)
+	for i := 0; i < len(s.hops); i++ {
+		if !s.hops[i].bad {
+			hops = append(hops, s.hops[i])
 			continue
 		}
-		need.Blocks = h.Blocks
+		need.Blocks = s.hops[i].Blocks
+		for i+1 < len(s.hops) && s.hops[i+1].bad { // neighbours are replaced as one
+			i++
+			need.Blocks.End = s.hops[i].Blocks.End
+		}
 		r, err := route.Plan(slices.Clone(offers), need)
 		if err != nil {
 			return nil, 0, false

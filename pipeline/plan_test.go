@@ -1,0 +1,145 @@
+package pipeline
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/farlabs/inference"
+	"github.com/farlabs/inference/pipeline/route"
+)
+
+// list is a Directory of fixed records.
+type list []inference.NodeRecord
+
+func (l list) Records(inference.Digest) []inference.NodeRecord { return l }
+func (l list) Changed() <-chan struct{}                        { return nil }
+func (l list) RTT(inference.PeerID) time.Duration              { return time.Millisecond }
+func (l list) Suspect(inference.PeerID)                        {}
+
+func record(peer string, start, end int, wei uint64) inference.NodeRecord {
+	r := inference.NodeRecord{
+		Peer: inference.PeerID(peer), Blocks: inference.BlockRange{Start: start, End: end}, Total: 6,
+		State: inference.StateServing, Class: "c",
+	}
+	r.Quote[inference.LineDecode] = inference.WeiOf(wei)
+	return r
+}
+
+// planning returns a session over hops, of which the named ones have failed.
+func planning(t *testing.T, l list, o SessionOptions, bad string, hops ...int) *Session {
+	s := newTestSession(t, o)
+	s.p.parts.Directory = l
+	for _, i := range hops {
+		h := &hop{Hop: route.Hop{Blocks: l[i].Blocks}}
+		h.Offer.Record = l[i]
+		h.bad = strings.Contains(bad, string(l[i].Peer))
+		s.hops = append(s.hops, h)
+		if h.bad {
+			s.shun(l[i].Peer, 10*time.Second, time.Second)
+		}
+	}
+	return s
+}
+
+func chainOf(hops []*hop) string {
+	var l []string
+	for _, h := range hops {
+		l = append(l, fmt.Sprintf("%s %s", h.Peer(), h.Blocks))
+	}
+	return strings.Join(l, ", ")
+}
+
+func TestPlanMovesWhatItMust(t *testing.T) {
+	l := list{
+		record("a", 0, 2, 1), record("b", 2, 4, 1), record("c", 4, 6, 1),
+		record("d", 1, 4, 1), record("e", 3, 6, 1), record("f", 0, 1, 9),
+	}
+	for _, c := range []struct {
+		bad     string
+		ceiling uint64
+		want    string
+		restore int
+	}{
+		{"", 0, "a 0:2, b 2:4, c 4:6", 0},
+		{"b", 0, "a 0:2, d 2:4, c 4:6", 2},
+		{"c", 0, "a 0:2, b 2:4, e 4:6", 3},
+		{"b c", 0, "a 0:2, d 2:3, e 3:6", 3},
+		{"a", 0, "f 0:1, d 1:2, b 2:4, c 4:6", 2},
+		{"a b", 0, "f 0:1, d 1:4, c 4:6", 2},
+		{"b", 6, "a 0:2, d 2:4, c 4:6", 2},
+		{"a", 14, "f 0:1, d 1:2, b 2:4, c 4:6", 2},
+	} {
+		s := planning(t, l, SessionOptions{Ceiling: inference.WeiOf(c.ceiling)}, c.bad, 0, 1, 2)
+		hops, restore, err := s.planNow(context.Background())
+		if err != nil {
+			t.Errorf("%q lost, ceiling %d: %v", c.bad, c.ceiling, err)
+			continue
+		}
+		got := chainOf(hops)
+		if got != c.want || restore != c.restore {
+			t.Errorf("%q lost, ceiling %d: %s, restoring %d; want %s, %d", c.bad, c.ceiling, got, restore, c.want, c.restore)
+		}
+	}
+}
+
+func TestPlanTakesANewRouteWhereAPatchIsTooDear(t *testing.T) {
+	l := list{record("a", 0, 3, 1), record("b", 3, 6, 3), record("x", 0, 3, 3), record("w", 0, 6, 2)}
+	s := planning(t, l, SessionOptions{Ceiling: inference.WeiOf(13)}, "a", 0, 1)
+	if hops, restore, err := s.planNow(context.Background()); err != nil || chainOf(hops) != "w 0:6" || restore != 1 {
+		t.Errorf("%s, restoring %d, %v", chainOf(hops), restore, err)
+	}
+	s = planning(t, l[:3], SessionOptions{Ceiling: inference.WeiOf(17)}, "a", 0, 1)
+	var ceiling *route.CeilingError
+	if hops, _, err := s.planNow(context.Background()); !errors.As(err, &ceiling) || ceiling.Cheapest != inference.WeiOf(18) {
+		t.Errorf("%s, %v", chainOf(hops), err)
+	}
+}
+
+func TestPeerThatFailedIsAskedAgainWhereThereIsNoOther(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l := list{record("a", 0, 6, 1)}
+		s := planning(t, l, SessionOptions{}, "a", 0)
+		var waits []time.Duration
+		for range 6 {
+			start := time.Now()
+			s.progress = start
+			hops, restore, err := s.plan(context.Background())
+			if err != nil || len(hops) != 1 || restore != 1 {
+				t.Fatalf("%v, %v", hops, err)
+			}
+			waits = append(waits, time.Since(start))
+			s.shun("a", 10*time.Second, time.Second)
+		}
+		for i, want := range []time.Duration{1, 2, 4, 8, 10, 10} {
+			if d := waits[i] - want*time.Second; d < 0 || d > 50*time.Millisecond {
+				t.Errorf("it waited %v", waits)
+				break
+			}
+		}
+		// Another one is preferred while that is possible.
+		s.p.parts.Directory = list{l[0], record("b", 0, 6, 100)}
+		time.Sleep(9 * time.Second)
+		if hops, _, err := s.planNow(context.Background()); err != nil || hops[0].Peer() != "b" {
+			t.Errorf("%v, %v", chainOf(hops), err)
+		}
+	})
+}
+
+func TestPatienceIsBounded(t *testing.T) {
+	s := newTestSession(t, SessionOptions{})
+	h := &hop{Hop: route.Hop{Blocks: inference.BlockRange{Start: 0, End: 6}}}
+	for _, c := range []struct {
+		ms   float64
+		want time.Duration
+	}{{0, 10*time.Second + 512*6*10*time.Millisecond}, {0.01, 10*time.Second + 307200*time.Microsecond}, {1e300, maxCompute}} {
+		h.Offer.Record.Rates.Prefill = c.ms
+		if got := s.patience(h); got.Round(time.Millisecond) != c.want.Round(time.Millisecond) {
+			t.Errorf("%v ms per row and block: %v, want %v", c.ms, got, c.want)
+		}
+	}
+}

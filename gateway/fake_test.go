@@ -75,6 +75,9 @@ func (f *fake) Digest() inference.Digest        { return inference.Digest{1, 2, 
 func (f *fake) Context() int                    { return 512 }
 func (f *fake) Tokenizer() *tokenizer.Tokenizer { return byteTokenizer() }
 func (f *fake) Encode(r pipeline.Request) ([]inference.TokenID, error) {
+	if strings.HasPrefix(r.Prompt, "panic") {
+		panic(r.Prompt)
+	}
 	if r.Prompt == "too long" {
 		return nil, pipeline.ErrContextLength
 	}

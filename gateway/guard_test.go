@@ -34,6 +34,22 @@ func TestOnlyAllowedHostsAreServed(t *testing.T) {
 	}
 }
 
+func TestNoHostIsNeverAllowed(t *testing.T) {
+	s, err := New(Config{Hosts: []string{"*", ""}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for host, status := range map[string]int{"": 403, ":80": 403, "any.example": 200} {
+		r := httptest.NewRequest("GET", "/", nil)
+		r.Host = host
+		w := httptest.NewRecorder()
+		s.Handler().ServeHTTP(w, r)
+		if w.Code != status {
+			t.Errorf("%q: %d", host, w.Code)
+		}
+	}
+}
+
 func TestPagesOfOtherOriginsAreRefused(t *testing.T) {
 	url := server(t, Config{Hosts: []string{"gate.example", "*"}, Origins: []string{"https://chat.example"}})
 	for origin, ok := range map[string]bool{
@@ -122,6 +138,7 @@ func TestNothingThatWasSaidIsLogged(t *testing.T) {
 		for _, body := range []string{
 			`{"model":"small","messages":[{"role":"user","content":"` + canary + `"}],"stop":"` + name + `","user":"` + canary + `"}`,
 			`{"model":"small","prompt":"` + canary + `","stop":"` + name + `"}`,
+			`{"model":"small","prompt":"panic` + canary + `","return_token_ids":true}`,
 			`{"model":"small","prompt":"` + canary + `","suffix":"` + canary + `"}`,
 			`{"model":"` + canary + `","messages":[{"role":"user","content":"` + canary + `"}]}`,
 			`{"model":"small","messages":[{"role":"` + canary + `","content":"x"}]}`,
@@ -146,10 +163,14 @@ func TestNothingThatWasSaidIsLogged(t *testing.T) {
 	}
 }
 
+// Whether the model panics in its own time or while the request is read.
 func TestPanicOfAModelIsAnError(t *testing.T) {
 	m := &fake{generate: func(context.Context, pipeline.Request, func(pipeline.Delta, error) bool) { panic("boom") }}
 	url := server(t, Config{Models: []Model{m}})
 	if r := do(t, "POST", url+"/v1/chat/completions", chatBody); r.status != 500 || strings.Contains(r.body, "boom") {
+		t.Error(r)
+	}
+	if r := do(t, "POST", url+"/v1/completions", `{"model":"small","prompt":"panic","return_token_ids":true}`); r.status != 500 || !strings.Contains(r.body, `"type":"server_error"`) {
 		t.Error(r)
 	}
 	if r := do(t, "GET", url+"/health", ""); r.status != http.StatusOK {

@@ -49,6 +49,18 @@ type Rates struct {
 	Prefill float64 `json:"prefill_ms"`
 }
 
+// PerSecond returns the tokens per second that the rates mean over a range of
+// blocks, 0 where a rate is unmeasured.
+func (r Rates) PerSecond(b BlockRange) (decode, prefill float64) {
+	per := func(ms float64) float64 {
+		if ms <= 0 {
+			return 0
+		}
+		return 1000 / (ms * float64(b.Len()))
+	}
+	return per(r.Decode), per(r.Prefill)
+}
+
 // Validate checks the limits that every receiver enforces.
 func (r *NodeRecord) Validate() error {
 	if r.Peer == "" || len(r.Peer) > 128 {

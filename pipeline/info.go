@@ -10,8 +10,9 @@ import (
 
 // RouteInfo describes the route that a session has now.
 type RouteInfo struct {
-	Epoch inference.Epoch `json:"epoch"`
-	Hops  []HopInfo       `json:"hops"`
+	Session string          `json:"session"`
+	Epoch   inference.Epoch `json:"epoch"`
+	Hops    []HopInfo       `json:"hops"`
 }
 
 // HopInfo is one hop of a route.
@@ -48,7 +49,7 @@ func (r RouteInfo) String() string {
 
 // Route returns the session's current route with the timings of its last step.
 func (s *Session) Route() RouteInfo {
-	r := RouteInfo{Epoch: s.epoch, Hops: make([]HopInfo, len(s.hops))}
+	r := RouteInfo{Session: s.id.String(), Epoch: s.epoch, Hops: make([]HopInfo, len(s.hops))}
 	for i, h := range s.hops {
 		r.Hops[i] = HopInfo{
 			Peer: h.Peer(), Name: h.Offer.Record.Name, Blocks: h.Blocks.String(),

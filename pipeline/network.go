@@ -72,8 +72,8 @@ func (c *Client) Network(ctx context.Context, wait time.Duration) NetworkInfo {
 			Peer: r.Peer, Name: r.Name, Model: r.Model, Digest: r.Digest, Blocks: r.Blocks.String(),
 			State: r.State, Class: r.Class, Queue: -1, Sessions: -1, Version: r.Version, Addrs: r.Addrs,
 			RTT: float64(c.node.RTT(r.Peer)) / 1e6, Score: c.ratings.For(r.Digest).Score(r.Peer),
-			Decode: perSecond(r.Rates.Decode, r.Blocks), Prefill: perSecond(r.Rates.Prefill, r.Blocks),
 		}
+		n.Decode, n.Prefill = r.Rates.PerSecond(r.Blocks)
 		if l, ok := loads[r.Peer]; ok {
 			n.Queue, n.Sessions = l.Queue, l.Sessions
 		}
@@ -123,11 +123,4 @@ func (m *ModelInfo) gaps() {
 		}
 		m.Missing = append(m.Missing, inference.BlockRange{Start: start, End: b}.String())
 	}
-}
-
-func perSecond(ms float64, r inference.BlockRange) float64 {
-	if ms <= 0 {
-		return 0
-	}
-	return 1000 / (ms * float64(r.Len()))
 }

@@ -20,7 +20,7 @@ type textStream struct {
 // heldToken is a token that is released with the text up to end.
 type heldToken struct {
 	Token
-	end int // bytes of text decoded when it was pushed
+	start, end int // bytes of text decoded before and after it was pushed
 }
 
 func newTextStream(decode *tokenizer.Stream, stops []string) *textStream {
@@ -36,10 +36,18 @@ func newTextStream(decode *tokenizer.Stream, stops []string) *textStream {
 // push adds a token. It returns the text and tokens that are safe to show;
 // stopped says that a stop text was met, and nothing may follow.
 func (t *textStream) push(tok Token) (text string, tokens []Token, stopped bool) {
+	start := t.out + len(t.held)
 	t.held += t.decode.Push(tok.ID)
-	t.tokens = append(t.tokens, heldToken{tok, t.out + len(t.held)})
+	t.tokens = append(t.tokens, heldToken{tok, start, t.out + len(t.held)})
 	if at, ok := t.find(); ok {
 		text, tokens = t.release(at)
+		// A token that the stop text begins in is shown up to there, so that
+		// tokens and text stay equal.
+		if len(t.tokens) > 0 && t.tokens[0].start < t.out {
+			cut := t.tokens[0]
+			cut.Bytes = cut.Bytes[:min(t.out-cut.start, len(cut.Bytes))]
+			tokens = append(tokens, cut.Token)
+		}
 		t.held, t.tokens = "", nil
 		return text, tokens, true
 	}

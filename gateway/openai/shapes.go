@@ -107,10 +107,11 @@ func (u *usage) add(v inference.Usage) {
 // farlabs tells the route of a prompt's session. It is ours, and only there
 // when asked for.
 type farlabs struct {
-	Prompt int             `json:"prompt"`
-	Epoch  inference.Epoch `json:"epoch"`
-	Route  []farHop        `json:"route"`
-	Others []*farlabs      `json:"others,omitempty"` // whole answers of several prompts: those after the first
+	Prompt  int             `json:"prompt"`
+	Session string          `json:"session"`
+	Epoch   inference.Epoch `json:"epoch"`
+	Route   []farHop        `json:"route"`
+	Others  []*farlabs      `json:"others,omitempty"` // whole answers of several prompts: those after the first
 }
 
 type farHop struct {
@@ -124,7 +125,7 @@ type farHop struct {
 }
 
 func routeOf(prompt int, r *pipeline.RouteInfo) *farlabs {
-	f := &farlabs{Prompt: prompt, Epoch: r.Epoch, Route: []farHop{}}
+	f := &farlabs{Prompt: prompt, Session: r.Session, Epoch: r.Epoch, Route: []farHop{}}
 	ms := func(d time.Duration) float64 { return float64(d.Microseconds()) / 1000 }
 	for _, h := range r.Hops {
 		f.Route = append(f.Route, farHop{h.Peer, h.Name, h.Blocks, h.Direct, ms(h.Wait), ms(h.Compute), ms(h.Gap)})

@@ -240,7 +240,7 @@ func TestTextsKeepToTheProject(t *testing.T) {
 		t.Fatalf("git ls-files: %v", err)
 	}
 	// Put together here so that this file does not find itself.
-	bad := []string{"TO" + "DO", "FIX" + "ME", "/home" + "/", "/root" + "/"}
+	bad := []string{"TO" + "DO", "FIX" + "ME", "/home" + "/", "/root" + "/", "/work" + "/", "/tmp" + "/"}
 	for _, name := range strings.Fields(string(out)) {
 		if strings.Contains(name, "testdata/") || strings.HasSuffix(name, ".sum") {
 			continue

@@ -30,8 +30,8 @@ func planMemory(memory, kv int64, blockBytes []int64, pageBytes int64, want *inf
 			kv = max(memory-w, 0)
 		}
 		if w+max(kv, least(want.Len())) > memory || kv < least(want.Len()) {
-			return memoryPlan{}, fmt.Errorf("blocks %s need %s of weights and at least %s of KV, but --memory allows %s: host fewer blocks or allow more",
-				want, Bytes(w), Bytes(least(want.Len())), Bytes(memory))
+			return memoryPlan{}, fmt.Errorf("blocks %s need %s of weights and %s of KV, but --memory allows %s: host fewer blocks, ask for less --kv-cache, or allow more",
+				want, Bytes(w), Bytes(max(kv, least(want.Len()))), Bytes(memory))
 		}
 		return memoryPlan{Blocks: want.Len(), KV: kv}, nil
 	}

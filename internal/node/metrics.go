@@ -1,8 +1,6 @@
 package node
 
 import (
-	"context"
-	"errors"
 	"fmt"
 	"net"
 	"net/http"
@@ -21,6 +19,8 @@ import (
 // listener serves nothing and counts all the same.
 type metrics struct {
 	listener net.Listener
+	server   *http.Server
+	done     chan struct{} // the server has ended
 	registry *prometheus.Registry
 	up       atomic.Bool
 
@@ -62,6 +62,7 @@ func listenMetrics(addr string) (*metrics, error) {
 		return nil, fmt.Errorf("metrics: %w; choose another --metrics address or leave it out", err)
 	}
 	m.listener = l
+	m.serve()
 	return m, nil
 }
 
@@ -101,36 +102,31 @@ func (m *metrics) ready(n *Node) {
 	m.up.Store(true)
 }
 
-// serve answers until ctx ends.
-func (m *metrics) serve(ctx context.Context) error {
-	if m.listener == nil {
-		return nil
-	}
+// serve answers from now on, also while the node is still loading.
+func (m *metrics) serve() {
 	mux := http.NewServeMux()
 	mux.Handle("GET /metrics", promhttp.HandlerFor(m.registry, promhttp.HandlerOpts{}))
 	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { fmt.Fprintln(w, "ok") })
 	mux.HandleFunc("GET /readyz", func(w http.ResponseWriter, _ *http.Request) {
 		if !m.up.Load() {
-			http.Error(w, "loading", http.StatusServiceUnavailable)
+			http.Error(w, "not serving", http.StatusServiceUnavailable)
 			return
 		}
 		fmt.Fprintln(w, "ready")
 	})
-	s := &http.Server{Handler: mux, ReadHeaderTimeout: 5 * time.Second, IdleTimeout: time.Minute}
-	stop := context.AfterFunc(ctx, func() { _ = s.Close() })
-	defer stop()
-	if err := s.Serve(m.listener); err != nil && !errors.Is(err, http.ErrServerClosed) {
-		return fmt.Errorf("metrics: %w", err)
-	}
-	return nil
+	m.server = &http.Server{Handler: mux, ReadHeaderTimeout: 5 * time.Second, IdleTimeout: time.Minute}
+	m.done = make(chan struct{})
+	go func() {
+		defer close(m.done)
+		_ = m.server.Serve(m.listener)
+	}()
 }
 
 func (m *metrics) close() error {
-	if m.listener == nil {
+	if m.server == nil {
 		return nil
 	}
-	if err := m.listener.Close(); err != nil && !errors.Is(err, net.ErrClosed) {
-		return err
-	}
-	return nil
+	err := m.server.Close()
+	<-m.done
+	return err
 }

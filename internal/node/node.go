@@ -103,6 +103,8 @@ type Node struct {
 	stage   *stage.Stage
 	metrics *metrics
 	record  inference.NodeRecord
+
+	abandoned bool // a pass was still running when the node had to leave
 }
 
 // open brings up everything that does not depend on which blocks are hosted.
@@ -116,6 +118,14 @@ func (n *Node) open(ctx context.Context) (err error) {
 	mdns, err := farnet.ParseSwitch(n.cfg.MDNS)
 	if err != nil {
 		return fmt.Errorf("mdns: %w", err)
+	}
+	// Mistakes in the model's name come before anything else, the pass over its
+	// file after the node listens: that is the first that is told of a node.
+	if _, err := catalog.Resolve(n.cfg.Model, n.cfg.CacheDir); err != nil {
+		return err
+	}
+	if err := n.listen(ctx, mdns); err != nil {
+		return err
 	}
 	n.model, err = catalog.Open(ctx, n.cfg.Model, n.cfg.CacheDir, n.cfg.ModelID, func(done, total int64) {
 		n.cfg.Events(Event{Event: EventHashing, Model: inference.ModelID(n.cfg.Model), Done: done, Bytes: total})
@@ -133,6 +143,11 @@ func (n *Node) open(ctx context.Context) (err error) {
 		return err
 	}
 	n.queue = device.NewQueue(n.cfg.Workers)
+	return nil
+}
+
+// listen joins nothing yet: it takes the ports and says so.
+func (n *Node) listen(ctx context.Context, mdns farnet.Switch) (err error) {
 	n.net, err = farnet.New(ctx, farnet.Config{
 		IdentityPath: n.cfg.Identity, PeersPath: filepath.Join(n.cfg.DataDir, "peers"),
 		Listen: n.cfg.Listen, Announce: n.cfg.Announce, Bootstrap: n.cfg.Bootstrap, MDNS: mdns,
@@ -210,7 +225,7 @@ func (n *Node) serve(ctx context.Context) error {
 	cfg := stage.Config{
 		Span: n.span, Cache: n.cache, Queue: n.queue, Digest: n.model.Digest(), Class: inference.ClassCPUF32v0,
 		Links: n.mux, Meter: meter{n.meter, n.model.ID, n.quote}, Learn: n.net.Learn,
-		Limits: stage.Limits{MaxSessions: n.cfg.MaxSessions, Positions: n.spec.Context},
+		Limits: stage.Limits{MaxSessions: n.cfg.MaxSessions, Positions: n.spec.Context, Branches: 128},
 		Events: n.metrics.stage(), Log: n.cfg.Log,
 	}
 	if n.ends != nil {
@@ -224,10 +239,11 @@ func (n *Node) serve(ctx context.Context) error {
 	if err := n.net.Announce(ctx, &n.record); err != nil {
 		return fmt.Errorf("announce: %w", err)
 	}
+	decode, prefill := n.rates.PerSecond(blocks)
 	n.cfg.Events(Event{
 		Event: EventServing, Model: n.model.ID, Digest: n.model.Digest().String(), Blocks: blocks.String(), Total: n.spec.Layers,
 		WeightBytes: n.span.WeightBytes(), KVBytes: plan.KV,
-		DecodeRate: perSecond(n.rates.Decode, blocks), PrefillRate: perSecond(n.rates.Prefill, blocks),
+		DecodeRate: decode, PrefillRate: prefill,
 	})
 	n.metrics.ready(n)
 	return n.work(ctx)
@@ -235,26 +251,69 @@ func (n *Node) serve(ctx context.Context) error {
 
 // work serves until ctx ends. It says goodbye before the stage ends its
 // sessions, so that clients which look for another node do not find this one.
+// A forward pass that outlasts the time to leave is left to the end of the
+// process, which must not wait for it.
 func (n *Node) work(ctx context.Context) error {
 	running, stop := context.WithCancel(context.WithoutCancel(ctx))
 	defer stop()
 	g, failed := errgroup.WithContext(running)
 	g.Go(func() error { return n.stage.Run(running) })
-	g.Go(func() error { return n.metrics.serve(running) })
+	g.Go(func() error { return n.refresh(running) })
+	done := make(chan error, 1)
+	go func() { done <- g.Wait() }()
 	select {
 	case <-ctx.Done():
-		n.leave()
 	case <-failed.Done():
+		stop()
+		return <-done
 	}
+	begin := time.Now()
+	n.leave()
 	stop()
-	return g.Wait()
+	select {
+	case err := <-done:
+		return err
+	case <-time.After(shutdown - min(time.Since(begin), shutdown)):
+		n.abandoned = true
+		n.cfg.Log.Warn("a forward pass is still running; leaving without it")
+		return context.Cause(ctx)
+	}
 }
 
-func perSecond(ms float64, r inference.BlockRange) float64 {
-	if ms <= 0 {
-		return 0
+// refreshEvery is how often a node compares what it announced of its speed
+// with what it measures while it serves.
+const refreshEvery = 30 * time.Second
+
+// refresh announces the node's rates again when they have moved by a quarter.
+func (n *Node) refresh(ctx context.Context) error {
+	ticker := time.NewTicker(refreshEvery)
+	defer ticker.Stop()
+	for {
+		select {
+		case <-ticker.C:
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		}
+		now := n.stage.Rates()
+		if !moved(n.record.Rates.Decode, now.Decode) && !moved(n.record.Rates.Prefill, now.Prefill) {
+			continue
+		}
+		if now.Decode > 0 {
+			n.record.Rates.Decode = now.Decode
+		}
+		if now.Prefill > 0 {
+			n.record.Rates.Prefill = now.Prefill
+		}
+		if err := n.net.Announce(ctx, &n.record); err != nil {
+			n.cfg.Log.Warn("announce", "err", err)
+		}
 	}
-	return 1000 / (ms * float64(r.Len()))
+}
+
+// moved reports whether a measurement differs from what was announced by more
+// than a quarter; 0 is no measurement.
+func moved(announced, now float64) bool {
+	return now > 0 && (now > 1.25*announced || now < 0.8*announced)
 }
 
 // join waits until the first attempt to join is over and follows the model.
@@ -342,6 +401,8 @@ func (n *Node) touch(ctx context.Context, blocks inference.BlockRange) error {
 
 // leave says goodbye: no new sessions, clients move on.
 func (n *Node) leave() {
+	n.metrics.up.Store(false)
+	n.stage.Drain()
 	n.cfg.Events(Event{Event: EventLeaving, Sessions: n.stage.Load().Sessions})
 	ctx, cancel := context.WithTimeout(context.Background(), shutdown)
 	defer cancel()
@@ -365,10 +426,10 @@ func (n *Node) close() error {
 	if n.metrics != nil {
 		errs = append(errs, n.metrics.close())
 	}
-	if n.queue != nil {
+	if n.queue != nil && !n.abandoned {
 		n.queue.Close()
 	}
-	if n.model != nil {
+	if n.model != nil && !n.abandoned { // a running pass reads the weights
 		errs = append(errs, n.model.Close())
 	}
 	n.cfg.Events(Event{Event: EventStopped})

@@ -48,7 +48,7 @@ func tokens(s string) (l []pipeline.Token) {
 }
 
 func route(epoch inference.Epoch) *pipeline.RouteInfo {
-	return &pipeline.RouteInfo{Epoch: epoch, Hops: []pipeline.HopInfo{
+	return &pipeline.RouteInfo{Session: "5e55", Epoch: epoch, Hops: []pipeline.HopInfo{
 		{Peer: "12D3A", Name: "brave-otter", Blocks: "0:15", Direct: true, Wait: 120 * time.Microsecond, Compute: 4500 * time.Microsecond},
 		{Peer: "12D3B", Name: "calm-lynx", Blocks: "15:30", Direct: true, Compute: 4 * time.Millisecond, Gap: 300 * time.Microsecond},
 	}}

@@ -14,10 +14,12 @@ const settleTimeout = 2 * time.Second // for the last receipts of a closed sessi
 // hopAccount is the account of one peer in one session; nil pays nothing.
 type hopAccount struct {
 	Account
+	signer inference.Address
 
 	mu      sync.Mutex
 	unacked bool // a voucher was sent that no receipt has answered
 	final   bool // the receipt that ends the session has come
+	opened  bool // the peer has opened the session, in this epoch or another
 	paidFor bool // the voucher of Open covers the step that waits
 }
 
@@ -43,8 +45,13 @@ func (s *Session) openAccount(h *hop, keep bool, groups []Group) (*inference.Vou
 	if err != nil {
 		return nil, err
 	}
-	a := &hopAccount{Account: acc}
+	a := &hopAccount{Account: acc, signer: h.Offer.Record.Signer}
 	s.mu.Lock()
+	if before := s.accounts[h.Peer()]; before != nil {
+		before.mu.Lock()
+		a.opened = before.opened
+		before.mu.Unlock()
+	}
 	s.accounts[h.Peer()] = a
 	s.mu.Unlock()
 	h.account = a
@@ -173,6 +180,16 @@ func (s *Session) receipt(from inference.PeerID, r *inference.Receipt) {
 	a.mu.Unlock()
 }
 
+// open notes that the peer has opened the session.
+func (a *hopAccount) open() {
+	if a == nil {
+		return
+	}
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.opened = true
+}
+
 // settle waits, in the background, for the last receipts of a closed session,
 // then forgets it.
 func (s *Session) settle(chain []inference.PeerID) {
@@ -200,7 +217,15 @@ func (s *Session) settle(chain []inference.PeerID) {
 		accounts := s.accounts
 		s.mu.Unlock()
 		for peer, a := range accounts {
-			if err := a.Close(); err != nil {
+			err := a.Close()
+			a.mu.Lock()
+			opened := a.opened
+			a.mu.Unlock()
+			if err == nil && !opened {
+				// Nothing was ever sent to it: there is nothing to wait for.
+				err = s.p.parts.Purse.Lost(s.id, a.signer)
+			}
+			if err != nil {
 				s.p.parts.Log.Warn("account", "peer", peer, "err", err)
 			}
 		}

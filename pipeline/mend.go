@@ -203,6 +203,7 @@ func (s *Session) openMessage(i int, keep bool, groups []Group) (*wire.Open, err
 
 func (s *Session) opened(h *hop, m *wire.Opened) {
 	h.opened, h.direct, h.held = true, m.Direct, m.Branches
+	h.account.open()
 	if purse := s.p.parts.Purse; purse != nil {
 		s.p.parts.Exchange.claim(h.Peer(), h.Offer.Record.Signer, purse)
 	}

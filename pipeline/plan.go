@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"maps"
-	"slices"
 	"time"
 
 	"github.com/farlabs/inference"
@@ -122,7 +121,7 @@ func (s *Session) planFrom(offers []inference.Offer, need route.Need) ([]*hop, i
 	if hops, restore, ok := s.patch(offers, need); ok {
 		return hops, restore, nil
 	}
-	r, err := route.Plan(slices.Clone(offers), need)
+	r, err := route.Plan(offers, need)
 	if err != nil {
 		return nil, 0, err
 	}
@@ -163,7 +162,7 @@ func (s *Session) patch(offers []inference.Offer, need route.Need) ([]*hop, int,
 			i++
 			need.Blocks.End = s.hops[i].Blocks.End
 		}
-		r, err := route.Plan(slices.Clone(offers), need)
+		r, err := route.Plan(offers, need)
 		if err != nil {
 			return nil, 0, false
 		}

@@ -33,7 +33,7 @@ func record(peer string, start, end int, wei uint64) inference.NodeRecord {
 // planning returns a session over hops, of which the named ones have failed.
 func planning(t *testing.T, l list, o SessionOptions, bad string, hops ...int) *Session {
 	s := newTestSession(t, o)
-	s.p.parts.Directory = l
+	s.p.parts.Directory, s.salt = l, 1 // ties break the same way every time
 	for _, i := range hops {
 		h := &hop{Hop: route.Hop{Blocks: l[i].Blocks}}
 		h.Offer.Record = l[i]

@@ -47,6 +47,15 @@ func TestUsageCountsPromptAndCompletion(t *testing.T) {
 	})
 }
 
+func TestAsManyChoicesAsARequestMayHave(t *testing.T) {
+	one(t, func(t *testing.T, c *simnet.Cluster, l *simnet.Client) {
+		a := ask(context.Background(), l.DistributedPipeline, pipeline.Request{IDs: tokens(1, 10), MaxTokens: 2, N: 128, Sampling: moods["warm"], IgnoreEOS: true}, nil)
+		if a.err != nil || a.usage.CompletionTokens != 256 {
+			t.Errorf("usage %+v, error %v", a.usage, a.err)
+		}
+	})
+}
+
 func TestStopTextEndsAnAnswerBeforeIt(t *testing.T) {
 	prompt := tokens(1, 30)
 	ids := small.Reference(t, inference.WireBF16).Generate(prompt, moods["warm"], 0, 60)

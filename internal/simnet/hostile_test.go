@@ -58,6 +58,50 @@ func TestStalledSessionCostsOthersLittle(t *testing.T) {
 	})
 }
 
+func TestSessionWithoutCreditCostsOthersLittle(t *testing.T) {
+	run(t, func(t *testing.T, c *simnet.Cluster) {
+		c.Delay(oneWay)
+		c.Add("a", 0, 3).Slow(10*time.Millisecond, 0)
+		c.Add("b", 3, 6).Slow(10*time.Millisecond, 0)
+		var mu sync.Mutex
+		mean := map[inference.SessionID]bool{} // the sessions whose credit is withheld
+		withhold := func(_ inference.PeerID, f *wire.Frame) []*wire.Frame {
+			mu.Lock()
+			defer mu.Unlock()
+			if m, ok := f.Message.(*wire.Credit); ok && mean[m.Session] {
+				return nil
+			}
+			return []*wire.Frame{f}
+		}
+		l := c.Client("client", simnet.ClientOptions{Links: func(l pipeline.Links) pipeline.Links { return &tap{l, withhold} }})
+		alone := timed(t, l)
+		s := open(t, l, pipeline.SessionOptions{Chunk: 64, Wire: inference.WireF32})
+		mu.Lock()
+		mean[s.ID()] = true
+		mu.Unlock()
+		ctx, cancel := context.WithCancel(context.Background())
+		defer cancel()
+		stuck := make(chan error)
+		go func() {
+			// More than the window of 256 KiB holds: 1,024 rows of 256 bytes.
+			_, err := s.Step(ctx, nil, []pipeline.Group{group(0, 0, tokens(1, 1500))})
+			stuck <- err
+		}()
+		time.Sleep(2 * time.Second)
+		if with := timed(t, l); with > alone*11/10 {
+			t.Errorf("%v beside a session without credit, %v alone", with, alone)
+		}
+		select {
+		case err := <-stuck:
+			t.Errorf("the session without credit was not held up: %v", err)
+		default:
+			cancel()
+			<-stuck
+		}
+		s.Close()
+	})
+}
+
 func TestBytesThatAreNoFrameHurtNobodyElse(t *testing.T) {
 	huge := binary.AppendUvarint(nil, 1<<40)
 	overlong := append(binary.AppendUvarint(nil, 100<<20), 3, 1, 2, 3)

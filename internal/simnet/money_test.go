@@ -249,6 +249,22 @@ func TestFaultyNodeIsNotOwedTheReplay(t *testing.T) {
 	})
 }
 
+func TestNodeThatRefusedIsOwedNothing(t *testing.T) {
+	paid(t, func(t *testing.T, b *books) {
+		b.add("a", 0, 6, 64).Stage.Drain() // its record does not say so yet
+		l := b.c.Client("client", simnet.ClientOptions{Purse: purse{b.purse}})
+		time.AfterFunc(time.Second, func() { b.add("b", 0, 6, 64) })
+		r := pipeline.Request{IDs: tokens(1, 10), MaxTokens: 3, IgnoreEOS: true}
+		if a := ask(context.Background(), l.DistributedPipeline, r, nil); a.err != nil {
+			t.Fatal(a.err)
+		}
+		time.Sleep(5 * time.Second)
+		if u := b.purse.Usage().Total(); u.Unsettled != 0 || u.Units.Total() != 12*6 {
+			t.Errorf("usage %+v", u)
+		}
+	})
+}
+
 func TestPriceCeilingIsKept(t *testing.T) {
 	paid(t, func(t *testing.T, b *books) {
 		b.add("a", 0, 3, 64)

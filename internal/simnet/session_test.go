@@ -185,6 +185,38 @@ func TestCloseEndsAStepThatWaits(t *testing.T) {
 	}
 }
 
+func TestCloseEndsTheWaitForARoute(t *testing.T) {
+	run(t, func(t *testing.T, c *simnet.Cluster) {
+		c.Add("a", 0, 3)
+		s := open(t, c.Client("client", simnet.ClientOptions{}), pipeline.SessionOptions{})
+		time.AfterFunc(7*time.Second, func() { s.Close() })
+		start := time.Now()
+		_, err := s.Step(context.Background(), nil, []pipeline.Group{group(0, 0, tokens(1, 30))})
+		if !errors.Is(err, pipeline.ErrClosed) || time.Since(start) != 7*time.Second {
+			t.Errorf("error %v after %v", err, time.Since(start))
+		}
+	})
+}
+
+func TestRollbackAndRedoEqualAFreshRun(t *testing.T) {
+	run(t, func(t *testing.T, c *simnet.Cluster) {
+		thirds(c)
+		l := c.Client("client", simnet.ClientOptions{})
+		s := open(t, l, pipeline.SessionOptions{Wire: inference.WireF32})
+		defer s.Close()
+		a := tokens(1, 80)
+		want := expect(t, inference.WireF32, a)
+		same(t, "first", step(t, s, nil, group(0, 0, a))[0].Data, want)
+		for _, at := range []int{79, 64, 33, 16, 1, 0} {
+			step(t, s, nil, group(0, at, tokens(9, 10))) // a draft that is rejected
+			same(t, fmt.Sprint("redone from ", at), step(t, s, nil, group(0, at, a[at:]))[0].Data, rows(want, at, 80))
+		}
+		if s.Epoch() != 1 {
+			t.Errorf("epoch %d", s.Epoch())
+		}
+	})
+}
+
 func TestOnlyNodeOfSomeBlocksMayLoseItsConnection(t *testing.T) {
 	run(t, func(t *testing.T, c *simnet.Cluster) {
 		c.Delay(oneWay)

@@ -84,7 +84,7 @@ type Limits struct {
 	Window      int           // bytes of payload a session may have here when Open names none, 4 MiB
 	Memory      int64         // bytes of payload of all sessions: their windows are reserved of it, 256 MiB
 	Positions   int           // of one branch; the model's context
-	Branches    int           // of one session, alive at once, 64
+	Branches    int           // of one session, alive at once, 128
 	Idle        time.Duration // a session without a frame ends, 10 min
 	Lifetime    time.Duration // the latest deadline, 24 h
 	ClientGrace time.Duration // a session outlives its client's connection, 10 s
@@ -98,7 +98,7 @@ func (l Limits) withDefaults() Limits {
 	l.PassRows = or(l.PassRows, 512)
 	l.Window = or(l.Window, 4<<20)
 	l.Memory = or(l.Memory, 256<<20)
-	l.Branches = or(l.Branches, 64)
+	l.Branches = or(l.Branches, 128)
 	l.Idle = or(l.Idle, 10*time.Minute)
 	l.Lifetime = or(l.Lifetime, 24*time.Hour)
 	l.ClientGrace = or(l.ClientGrace, 10*time.Second)

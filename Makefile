@@ -57,15 +57,13 @@ $(BENCHSTAT): tools.versions
 check: $(STATICCHECK) cross ## formatting, vet, staticcheck, other systems
 	@test -z "$$(gofmt -l . | tee /dev/stderr)" || { echo 'run: make fmt'; exit 1; }
 	$(GO) vet $(PKGS)
-	$(GO) vet -tags invariants ./kernels/tensor
+	$(GO) test -tags invariants -count 1 ./kernels/tensor ./model -short
 	$(STATICCHECK) $(PKGS)
 	$(GO) mod verify >/dev/null
 
 cross: ## build for macOS and Windows
-	GOOS=darwin GOARCH=arm64 $(GO) build -o /dev/null ./cmd/start_node
-	GOOS=darwin GOARCH=arm64 $(GO) build -o /dev/null ./cmd/farclient
-	GOOS=windows GOARCH=amd64 $(GO) build -o /dev/null ./cmd/start_node
-	GOOS=windows GOARCH=amd64 $(GO) build -o /dev/null ./cmd/farclient
+	GOOS=darwin GOARCH=arm64 $(GO) build ./...
+	GOOS=windows GOARCH=amd64 $(GO) build ./...
 
 bench: $(BENCHSTAT) ## micro-benchmarks through benchstat
 	$(GO) test -run '^$$' -bench . -benchtime 200ms -count 6 ./kernels/... ./pipeline/wire ./model/tokenizer ./model/sample | tee .cache/bench.txt

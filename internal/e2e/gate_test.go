@@ -192,7 +192,7 @@ func prefillRate(t *testing.T, c *Client, chunk int) float64 {
 		}
 		return time.Since(begin)
 	}
-	ids := make([]inference.TokenID, 256)
+	ids := make([]inference.TokenID, 513)
 	for i := range ids {
 		ids[i] = inference.TokenID(1000 + 37*i)
 	}

@@ -100,6 +100,9 @@ type SessionID [16]byte
 // String returns the 32 hexadecimal digits of s.
 func (s SessionID) String() string { return hex.EncodeToString(s[:]) }
 
+// MarshalText implements encoding.TextMarshaler.
+func (s SessionID) MarshalText() ([]byte, error) { return []byte(s.String()), nil }
+
 // Epoch counts the routes a session has had. Every reroute raises it; frames
 // of an older epoch are dropped.
 type Epoch uint32

@@ -1,11 +1,11 @@
 package main
 
 import (
-	"bufio"
 	"context"
 	"errors"
 	"fmt"
 	"io"
+	"iter"
 	"os"
 	"strings"
 	"time"
@@ -27,6 +27,7 @@ type asking struct {
 	maxTokens              int
 	temperature, topP      float32
 	seed                   uint64
+	seeded                 bool // a seed was given
 	json                   bool
 }
 
@@ -44,18 +45,21 @@ func (f *asking) add(c *cobra.Command) {
 	p.BoolVarP(&f.verbose, "verbose", "v", false, "show the route, its direct edges and the time per hop")
 }
 
-func (f *asking) request(c *cobra.Command, msgs []chat.Message) pipeline.Request {
+func (f *asking) request(msgs []chat.Message) pipeline.Request {
 	r := pipeline.Request{
 		Messages: msgs, MaxTokens: f.maxTokens,
 		Sampling: sample.Params{Temperature: f.temperature, TopP: f.topP},
 	}
-	if c.Flags().Changed("seed") {
+	if f.seeded {
 		r.Seed = &f.seed
 	}
 	return r
 }
 
 func (f *asking) open(ctx context.Context) (*pipeline.Client, *pipeline.DistributedPipeline, error) {
+	if err := checkModel(f.model); err != nil {
+		return nil, nil, err
+	}
 	bar := cli.NewProgress(os.Stderr)
 	if term.IsTerminal(int(os.Stderr.Fd())) {
 		bar.Printf("Connecting to Far Labs Network …")
@@ -85,9 +89,11 @@ func run() *cobra.Command {
 	c.Flags().BoolVar(&f.json, "json", false, "print the answer, usage and route as one JSON object")
 	load := cli.Settings(c)
 	c.RunE = func(c *cobra.Command, args []string) error {
-		if done, err := load(); done || err != nil {
+		s, done, err := load()
+		if done || err != nil {
 			return err
 		}
+		f.seeded = s.Given("seed")
 		prompt := strings.Join(args, " ")
 		if prompt == "" {
 			if term.IsTerminal(int(os.Stdin.Fd())) {
@@ -132,7 +138,7 @@ func (f *asking) run(c *cobra.Command, prompt string) (err error) {
 	if f.json {
 		out = io.Discard
 	}
-	a, err := f.stream(c.Context(), out, p, f.request(c, f.messages(prompt)))
+	a, err := f.stream(c.Context(), out, p.Generate, f.request(f.messages(prompt)))
 	if err != nil {
 		return explain(err)
 	}
@@ -144,12 +150,15 @@ func (f *asking) run(c *cobra.Command, prompt string) (err error) {
 	return nil
 }
 
+// generate is what answers: [pipeline.DistributedPipeline.Generate].
+type generate func(context.Context, pipeline.Request) iter.Seq2[pipeline.Delta, error]
+
 // stream prints an answer as it comes; with -v the route goes to standard error.
-func (f *asking) stream(ctx context.Context, out io.Writer, p *pipeline.DistributedPipeline, r pipeline.Request) (answer, error) {
+func (f *asking) stream(ctx context.Context, out io.Writer, generate generate, r pipeline.Request) (answer, error) {
 	var a answer
 	var text strings.Builder
 	begin := time.Now()
-	for d, err := range p.Generate(ctx, r) {
+	for d, err := range generate(ctx, r) {
 		if err != nil {
 			a.Text = text.String()
 			return a, err
@@ -211,79 +220,4 @@ func explain(err error) error {
 		return fmt.Errorf("%w\nThe nodes are too slow or gone: farclient network shows them, --timeout allows more", err)
 	}
 	return err
-}
-
-func chatCommand() *cobra.Command {
-	var f asking
-	c := &cobra.Command{
-		Use:   "chat",
-		Short: "Talk with a model",
-		Long: `chat reads a message per line and prints the answers. The conversation is kept
-in memory only. /reset forgets it; /exit, Ctrl-D or Ctrl-C ends.`,
-		Args: cobra.NoArgs,
-	}
-	f.add(c)
-	load := cli.Settings(c)
-	c.RunE = func(c *cobra.Command, _ []string) error {
-		if done, err := load(); done || err != nil {
-			return err
-		}
-		return f.chat(c)
-	}
-	return c
-}
-
-func (f *asking) chat(c *cobra.Command) (err error) {
-	client, p, err := f.open(c.Context())
-	if err != nil {
-		return err
-	}
-	defer func() { err = errors.Join(err, client.Close()) }()
-	tty := term.IsTerminal(int(os.Stdin.Fd()))
-	if tty {
-		fmt.Fprintf(os.Stderr, "%s. /reset forgets, /exit ends.\n", p.Model())
-	}
-	lines := make(chan string)
-	go func() {
-		defer close(lines)
-		in := bufio.NewScanner(os.Stdin)
-		in.Buffer(make([]byte, 64<<10), 4<<20)
-		for in.Scan() {
-			lines <- in.Text()
-		}
-	}()
-	begin := f.messages("")
-	begin = begin[:len(begin)-1]
-	history := begin
-	for {
-		if tty {
-			fmt.Fprint(os.Stderr, "> ")
-		}
-		var line string
-		var ok bool
-		select {
-		case line, ok = <-lines:
-		case <-c.Context().Done():
-		}
-		switch {
-		case !ok, strings.TrimSpace(line) == "/exit":
-			return nil
-		case strings.TrimSpace(line) == "/reset":
-			history = begin
-			continue
-		case strings.TrimSpace(line) == "":
-			continue
-		}
-		asked := append(history, chat.Message{Role: "user", Content: line})
-		a, err := f.stream(c.Context(), c.OutOrStdout(), p, f.request(c, asked))
-		fmt.Fprintln(c.OutOrStdout())
-		if err != nil {
-			if c.Context().Err() != nil {
-				return nil
-			}
-			fmt.Fprintln(os.Stderr, explain(err))
-			continue
-		}
-		history = append(asked, chat.Message{Role: "assistant", Content: a.Text})
-	}
 }

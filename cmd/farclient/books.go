@@ -18,7 +18,7 @@ func usage() *cobra.Command {
 	c.Flags().BoolVar(&asJSON, "json", false, "print one JSON object")
 	load := cli.Settings(c)
 	c.RunE = func(c *cobra.Command, _ []string) error {
-		if done, err := load(); done || err != nil {
+		if _, done, err := load(); done || err != nil {
 			return err
 		}
 		u, err := payment.ReadSpending(filepath.Join(dataDir, "spent"))

@@ -26,7 +26,7 @@ type connection struct {
 	mdns, dataDir, logs string
 	wire                string
 	timeout             time.Duration
-	maxPrice            float64
+	maxPrice            cli.USD
 	verbose             bool
 	relay               bool
 }
@@ -43,7 +43,7 @@ func (f *connection) addSession(c *cobra.Command) {
 	p := c.Flags()
 	p.StringVar(&f.wire, "wire", "bf16", "how hidden states travel and are rounded: bf16, or f32 (exact, twice the bytes)")
 	p.DurationVar(&f.timeout, "timeout", 30*time.Second, "give up after so long without progress")
-	p.Float64Var(&f.maxPrice, "max-price", 0, "most that all nodes of a route together may ask, USD per 1M tokens; 0: no limit")
+	p.Var(&f.maxPrice, "max-price", "most that all nodes of a route together may ask, USD per 1M tokens; default: no limit, as is 0")
 	p.BoolVar(&f.relay, "relay", false, "let every edge between nodes run through this client")
 }
 
@@ -60,7 +60,8 @@ func (f *connection) session() (pipeline.SessionOptions, error) {
 		return o, cli.Usagef("--timeout %s: want more than 0", f.timeout)
 	}
 	o.Timeout, o.Relay = f.timeout, f.relay
-	if o.Ceiling, err = ceiling(f.maxPrice); err != nil {
+	usd, _ := f.maxPrice.Get()
+	if o.Ceiling, err = ceiling(usd); err != nil {
 		return o, cli.Usagef("--max-price: %w", err)
 	}
 	return o, nil
@@ -93,6 +94,12 @@ func (f *connection) client(ctx context.Context, events pipeline.Events) (*pipel
 		Bootstrap: f.bootstrap, MDNS: f.mdns, DataDir: f.dataDir,
 		Defaults: o, Events: events, Log: log,
 	})
+}
+
+// checkModel finds a mistake in a model's name before anything is joined.
+func checkModel(spec string) error {
+	_, err := catalog.Resolve(spec, catalog.CacheDir())
+	return err
 }
 
 // progress shows the one pass over a model file that makes its digest.

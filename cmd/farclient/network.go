@@ -25,7 +25,7 @@ func network() *cobra.Command {
 	c.Flags().BoolVar(&asJSON, "json", false, "print one JSON object")
 	load := cli.Settings(c)
 	c.RunE = func(c *cobra.Command, _ []string) (err error) {
-		if done, err := load(); done || err != nil {
+		if _, done, err := load(); done || err != nil {
 			return err
 		}
 		client, err := f.client(c.Context(), pipeline.Events{})

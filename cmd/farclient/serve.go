@@ -60,12 +60,21 @@ an --api-key, and a proxy with TLS in front of it.`,
 	p.BoolVar(&f.json, "json", false, "print events as JSON, one object per line, instead of text")
 	load := cli.Settings(c)
 	c.RunE = func(c *cobra.Command, _ []string) error {
-		if done, err := load(); done || err != nil {
+		if _, done, err := load(); done || err != nil {
 			return err
 		}
 		return f.run(c)
 	}
 	return c
+}
+
+// gateway returns the part of the gateway's settings that flags stand for.
+func (f *serving) gateway() gateway.Config {
+	usd, _ := f.maxPrice.Get()
+	return gateway.Config{
+		APIKeys: f.apiKeys, Hosts: f.hosts, Origins: f.origins,
+		Ceiling: ceiling, MaxPrice: usd, Version: version.String(),
+	}
 }
 
 func (f *serving) run(c *cobra.Command) (err error) {
@@ -79,6 +88,11 @@ func (f *serving) run(c *cobra.Command) (err error) {
 	log, err := cli.Logger(f.logs, slog.LevelInfo)
 	if err != nil {
 		return err
+	}
+	for _, spec := range f.models {
+		if err := checkModel(spec); err != nil {
+			return err
+		}
 	}
 	// The port first: a mistake about it should not cost the time to join.
 	l, err := net.Listen("tcp", f.listen)
@@ -95,10 +109,8 @@ func (f *serving) run(c *cobra.Command) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, client.Close()) }()
-	g := gateway.Config{
-		Network: client, APIKeys: f.apiKeys, Hosts: f.hosts, Origins: f.origins,
-		Ceiling: ceiling, MaxPrice: f.maxPrice, Log: log, Version: version.String(),
-	}
+	g := f.gateway()
+	g.Network, g.Log = client, log
 	started := served{Event: "listening", URL: "http://" + l.Addr().String()}
 	for i, spec := range f.models {
 		var id inference.ModelID

@@ -48,7 +48,7 @@ key of the settings file (max_sessions).`,
 	f.add(c)
 	load := cli.Settings(c)
 	c.RunE = func(c *cobra.Command, _ []string) error {
-		if done, err := load(); done || err != nil {
+		if _, done, err := load(); done || err != nil {
 			return err
 		}
 		return f.run(c)
@@ -63,7 +63,7 @@ type flags struct {
 	bootstrap, listen, announce                     []string
 	memory, kvCache                                 cli.Size
 	maxSessions                                     int
-	price                                           float64
+	price                                           cli.USD
 	credit                                          uint64
 	wallet, metrics, logFormat, mdns                string
 	json, verbose                                   bool
@@ -85,7 +85,7 @@ func (f *flags) add(c *cobra.Command) {
 	p.Var(&f.memory, "memory", "what weights and KV cache may take together; default: half of the machine's memory")
 	p.Var(&f.kvCache, "kv-cache", "what the KV cache may take of --memory; default: a quarter, or what the weights leave")
 	p.IntVar(&f.maxSessions, "max-sessions", 64, "sessions served at once")
-	p.Float64Var(&f.price, "price", -1, "USD per 1M tokens over all blocks of the model; default: the catalog's price for its class")
+	p.Var(&f.price, "price", "USD per 1M tokens over all blocks of the model; default: the catalog's price for its class")
 	p.Uint64Var(&f.credit, "credit", 64, "tokens served to a payer before they are paid for")
 	p.StringVar(&f.wallet, "wallet", "", "address that is paid, 0x…; default: the node's own key")
 	p.StringVar(&f.metrics, "metrics", "", "serve Prometheus metrics, /healthz and /readyz on this address, such as 127.0.0.1:9464; default: off")
@@ -108,7 +108,10 @@ func (f *flags) config() (node.Config, error) {
 		Bootstrap: f.bootstrap, Listen: f.listen, Announce: f.announce, MDNS: f.mdns,
 		Identity: f.identity, DataDir: f.dataDir, Name: f.name,
 		Memory: int64(f.memory), KVCache: int64(f.kvCache), MaxSessions: f.maxSessions,
-		Price: f.price, Credit: f.credit, Metrics: f.metrics, Version: version.String(),
+		Price: -1, Credit: f.credit, Metrics: f.metrics, Version: version.String(),
+	}
+	if usd, given := f.price.Get(); given {
+		c.Price = usd
 	}
 	if f.model == "" {
 		return c, cli.Usagef("--model is missing: give a catalog id, such as %s, or the path of a GGUF file", catalog.Entries()[0].ID)

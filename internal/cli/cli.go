@@ -52,12 +52,16 @@ func Main(root *cobra.Command) int {
 	root.SetFlagErrorFunc(func(c *cobra.Command, err error) error {
 		return &UsageError{fmt.Errorf("%w%s\nTry \"%s --help\"", err, nearestFlag(c.Flags(), err), c.CommandPath())}
 	})
+	// What fails before this hook, such as an unknown command or one argument too
+	// many, is an error of usage too.
+	begun := false
+	root.PersistentPreRun = func(*cobra.Command, []string) { begun = true }
 	err := root.ExecuteContext(ctx)
 	var usage *UsageError
 	switch {
 	case err == nil:
 		return 0
-	case errors.As(err, &usage):
+	case !begun, errors.As(err, &usage):
 		fmt.Fprintf(os.Stderr, "%s: %v\n", root.Name(), err)
 		return 2
 	}
@@ -107,28 +111,29 @@ func nearestFlag(flags *pflag.FlagSet, err error) string {
 }
 
 // Settings adds --config and --print-config to c and returns a function for
-// the start of RunE: it fills the flags from environment and file; done says
-// that the settings were printed and nothing else is to happen.
-func Settings(c *cobra.Command) (load func() (done bool, err error)) {
+// the start of RunE: it fills the flags from environment and file and returns
+// where each came from; done says that the settings were printed and nothing
+// else is to happen.
+func Settings(c *cobra.Command) (load func() (s *config.Settings, done bool, err error)) {
 	defaultPath := ""
 	if dir, err := os.UserConfigDir(); err == nil {
 		defaultPath = filepath.Join(dir, "farlabs", c.Root().Name()+".yaml")
 	}
 	path := c.Flags().String("config", "", "settings file (YAML); default "+defaultPath+" if it exists")
 	show := c.Flags().Bool("print-config", false, "print every setting, where it came from, and exit")
-	return func() (bool, error) {
+	return func() (*config.Settings, bool, error) {
 		file, optional := *path, false
 		if file == "" {
 			file, optional = defaultPath, true
 		}
 		s, err := config.Load(c.Flags(), os.Environ(), file, optional)
 		if err != nil {
-			return false, &UsageError{err}
+			return nil, false, &UsageError{err}
 		}
 		if *show {
 			s.Print(c.OutOrStdout())
 		}
-		return *show, nil
+		return s, *show, nil
 	}
 }
 

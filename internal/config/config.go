@@ -5,8 +5,10 @@
 //
 // In: a command's flag set, already parsed. Out: the same flag set with the
 // values of the other two spellings filled in, and where each value came from
-// ([Settings.Print]). A key or variable that belongs to no flag is an error,
-// so that a typing mistake never passes for a setting.
+// ([Settings.Source], [Settings.Print]). A key of the file that belongs to no
+// flag is an error, so that a typing mistake never passes for a setting; a
+// variable that belongs to none is left alone, because some are no flags of any
+// command (FARLABS_CACHE) and others belong to another command.
 //
 // The package knows no setting by name and keeps no values of its own.
 package config
@@ -142,6 +144,13 @@ func hint(flags *pflag.FlagSet, key string) string {
 // Source returns where the value of a flag came from: "flag", "env NAME",
 // "file PATH" or "default".
 func (s *Settings) Source(flag string) string { return s.source[flag] }
+
+// Given reports whether a flag's value came from anywhere but its default.
+// Flag.Changed does not tell: it knows only of the command's line.
+func (s *Settings) Given(flag string) bool {
+	source := s.source[flag]
+	return source != "" && source != "default"
+}
 
 // Print writes every setting with its value and where it came from.
 func (s *Settings) Print(w io.Writer) {

@@ -432,7 +432,9 @@ func (n *Node) close() error {
 	if n.model != nil && !n.abandoned { // a running pass reads the weights
 		errs = append(errs, n.model.Close())
 	}
-	n.cfg.Events(Event{Event: EventStopped})
+	if n.metrics != nil { // it had begun to listen
+		n.cfg.Events(Event{Event: EventStopped})
+	}
 	return errors.Join(errs...)
 }
 

@@ -30,7 +30,7 @@ func TestOpenNamesWhatIsNotServed(t *testing.T) {
 		"class":           {func(m *wire.Open) { m.Class = "cuda-v1" }, wire.CodeWrongModel},
 		"blocks":          {func(m *wire.Open) { m.Role.Blocks = blocks(0, 5) }, wire.CodeWrongModel},
 		"positions":       {func(m *wire.Open) { m.Limits.Positions = 2049 }, wire.CodeLimit},
-		"branches":        {func(m *wire.Open) { m.Limits.Branches = 65 }, wire.CodeLimit},
+		"branches":        {func(m *wire.Open) { m.Limits.Branches = 129 }, wire.CodeLimit},
 		"window":          {func(m *wire.Open) { m.Limits.Window = 1 << 31 }, wire.CodeLimit},
 		"deadline":        {func(m *wire.Open) { m.Deadline = uint64(time.Now().UnixMilli()) }, wire.CodeDeadline},
 		"next of last":    {func(m *wire.Open) { m.Next = "x" }, wire.CodeBadRequest},

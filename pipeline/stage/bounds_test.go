@@ -194,3 +194,36 @@ func TestBusyWhenABoundIsMet(t *testing.T) {
 		})
 	})
 }
+
+// However many Opens come while one waits for the disk, only the newest waits
+// with it; those before are neither dialled nor written.
+func TestOnlyTheNewestOpenWaits(t *testing.T) {
+	paid(t, func(r *rig, n *node, b *books) {
+		b.delay = 10 * time.Second
+		rt := r.client.session([]*node{n})
+		rt.change = func(m *wire.Open) { m.Voucher = voucher(1000) }
+		rt.open2()
+		nap(time.Second) // at the disk
+		for i := range 199 {
+			rt.open2()
+			r.client.send("n", &wire.Voucher{Session: rt.id, Voucher: *voucher(uint64(1001 + i))})
+		}
+		nap(time.Minute)
+		a := b.accounts[rt.id]
+		if a.opens != 2 || a.terms.Epoch != 200 {
+			t.Errorf("account opened %d times, the last in epoch %d", a.opens, a.terms.Epoch)
+		}
+		if a.voucher != 1199 || len(r.client.fails) != 0 {
+			t.Errorf("the last voucher counts: %d, fails %v", a.voucher, r.client.failed())
+		}
+		// One that comes with the end of its session is not begun.
+		rt.open2()
+		nap(time.Second)
+		rt.open2()
+		r.client.send("n", &wire.Close{Session: rt.id})
+		nap(time.Minute)
+		if a.opens != 3 || !a.closed {
+			t.Errorf("opened %d times, closed %v", a.opens, a.closed)
+		}
+	})
+}

@@ -93,7 +93,7 @@ func (s *Stage) end(e *session, outcome inference.Outcome) {
 // held.
 func (s *Stage) bury(e *session) {
 	s.releaseBranches(e)
-	s.clerk(e, func() {
+	s.clerk(e, taskClose, func() {
 		if a := e.account; a != nil {
 			receipt, err := a.Close(e.outcome)
 			if err != nil {
@@ -108,10 +108,26 @@ func (s *Stage) bury(e *session) {
 	})
 }
 
-// clerk runs a job that may wait for disk or network after those before it.
-// s.mu is held.
-func (s *Stage) clerk(e *session, job func()) {
-	e.jobs = append(e.jobs, job)
+// task is a kind of job that may wait for disk or network. Of each kind one
+// waits at most, so a session has no more jobs than there are kinds.
+type task uint8
+
+const (
+	taskOpen    task = iota // settle the newest Open
+	taskVoucher             // take the newest voucher
+	taskClose               // close the account; once
+)
+
+type job struct {
+	task task
+	run  func()
+}
+
+// clerk runs a job after those before it. One of the same kind that still
+// waits is dropped: the new one, behind all others, says more. s.mu is held.
+func (s *Stage) clerk(e *session, t task, run func()) {
+	e.jobs = slices.DeleteFunc(e.jobs, func(j job) bool { return j.task == t })
+	e.jobs = append(e.jobs, job{t, run})
 	if e.busy {
 		return
 	}
@@ -120,10 +136,10 @@ func (s *Stage) clerk(e *session, job func()) {
 		s.mu.Lock()
 		defer s.mu.Unlock()
 		for len(e.jobs) > 0 {
-			job := e.jobs[0]
+			run := e.jobs[0].run
 			e.jobs = slices.Delete(e.jobs, 0, 1)
 			s.mu.Unlock()
-			job()
+			run()
 			s.mu.Lock()
 		}
 		e.busy = false
@@ -161,17 +177,11 @@ func (s *Stage) lastWord(to inference.PeerID, id inference.SessionID) {
 // takeVoucher hands a voucher to the account; only the last of those that wait
 // matters. s.mu is held.
 func (s *Stage) takeVoucher(e *session, v *inference.Voucher) {
-	waiting := e.voucher != nil
-	e.voucher = v
-	if waiting {
-		return
-	}
-	s.clerk(e, func() {
+	s.clerk(e, taskVoucher, func() {
 		s.mu.Lock()
-		v, a := e.voucher, e.account
-		e.voucher = nil
+		a := e.account
 		s.mu.Unlock()
-		if a == nil || v == nil {
+		if a == nil {
 			return
 		}
 		receipt, err := a.Voucher(v)

@@ -174,12 +174,18 @@ func (s *Stage) move(e *session, r *route) {
 	if len(e.branches) == 0 {
 		e.branches[0] = s.cfg.Cache.NewBranch(r.Role.Blocks)
 	}
-	s.clerk(e, func() { s.settle(e, r) })
+	s.clerk(e, taskOpen, func() { s.settle(e, r) })
 }
 
 // settle does the part of an Open that waits: account and edge. It runs on the
 // session's clerk.
 func (s *Stage) settle(e *session, r *route) {
+	s.mu.Lock()
+	stale := e.ended || e.stale(r)
+	s.mu.Unlock()
+	if stale {
+		return // nobody waits for it: no dial, no disk
+	}
 	edge := make(chan error, 1)
 	if !r.last && !r.Relay {
 		if s.cfg.Learn != nil && len(r.NextAddrs) > 0 {
@@ -214,7 +220,7 @@ func (s *Stage) settle(e *session, r *route) {
 	if account != nil {
 		e.account = account // also if e has ended meanwhile: the next job closes it
 	}
-	if e.ended || e.route.Epoch != r.Epoch || e.next != nil || e.failed {
+	if e.ended || e.stale(r) || e.failed {
 		return
 	}
 	if err != nil {
@@ -236,6 +242,9 @@ func (s *Stage) settle(e *session, r *route) {
 	s.flushOutbox(e)
 	s.kick()
 }
+
+// stale reports whether a newer Open than that of r has come. s.mu is held.
+func (e *session) stale(r *route) bool { return e.route.Epoch != r.Epoch || e.next != nil }
 
 func (s *Stage) info(e *session) SessionInfo {
 	return SessionInfo{

@@ -65,11 +65,10 @@ type session struct {
 	overdue  time.Time
 	reported wire.Progress // the last one sent
 
-	// Jobs that may wait for disk or network, one at a time.
-	jobs    []func()
-	busy    bool
-	voucher *inference.Voucher // waits for its job
-	raised  uint64             // vouchers taken
+	// Jobs that may wait for disk or network, one at a time; see task.
+	jobs   []job
+	busy   bool
+	raised uint64 // vouchers taken
 }
 
 type seen struct{ seq, hash uint64 }

@@ -2,6 +2,7 @@ package stage_test
 
 import (
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/farlabs/inference/pipeline/stage"
@@ -110,8 +111,8 @@ func TestBusyWhenABoundIsMet(t *testing.T) {
 		run(t, func(r *rig) {
 			n := r.node("n", all, func(c *stage.Config) { c.Limits.MaxSessions = 2 })
 			var l []*route
-			for range 2 {
-				rt := r.client.session([]*node{n})
+			for _, c := range []*client{r.client, r.another("other")} {
+				rt := c.session([]*node{n})
 				rt.open()
 				l = append(l, rt)
 			}
@@ -225,5 +226,84 @@ func TestOnlyTheNewestOpenWaits(t *testing.T) {
 		if a.opens != 3 || !a.closed {
 			t.Errorf("opened %d times, closed %v", a.opens, a.closed)
 		}
+	})
+}
+
+// One client gets half of a node, so that another finds room.
+func TestOneClientCannotTakeAllOfANode(t *testing.T) {
+	t.Run("sessions", func(t *testing.T) {
+		run(t, func(r *rig) {
+			n := r.node("n", all, func(c *stage.Config) { c.Limits.MaxSessions = 16 })
+			var l []*route
+			for range 8 {
+				l = append(l, r.client.session([]*node{n}))
+				l[len(l)-1].open()
+			}
+			rt, other := r.client.session([]*node{n}), r.another("other").session([]*node{n})
+			rt.open2()
+			if f := rt.wantFail(wire.CodeBusy); f.RetryAfter == 0 {
+				t.Error("no hint when to come back")
+			}
+			other.open()
+			l[0].open() // another epoch is no other session
+			l[0].close()
+			rt.open()
+			for _, rt := range append(l[1:], rt, other) {
+				rt.close()
+			}
+		})
+	})
+	t.Run("windows", func(t *testing.T) {
+		run(t, func(r *rig) {
+			n := r.node("n", all, func(c *stage.Config) { c.Limits.Memory = 64 << 20 })
+			window := func(rt *route, bytes uint32) { rt.change = func(m *wire.Open) { m.Limits.Window = bytes } }
+			rt := r.client.session([]*node{n})
+			window(rt, 8<<20+1)
+			rt.open2()
+			rt.wantFail(wire.CodeLimit)
+			var l []*route
+			for range 4 { // an eighth of the memory each
+				l = append(l, r.client.session([]*node{n}))
+				window(l[len(l)-1], 8<<20)
+				l[len(l)-1].open()
+			}
+			window(rt, 1<<20)
+			rt.open2()
+			if f := rt.wantFail(wire.CodeBusy); f.RetryAfter == 0 {
+				t.Error("no hint when to come back")
+			}
+			other := r.another("other").session([]*node{n})
+			window(other, 8<<20)
+			other.open()
+			window(l[0], 7<<20) // a smaller window makes room
+			l[0].open()
+			rt.open()
+			for _, rt := range append(l, rt, other) {
+				rt.close()
+			}
+		})
+	})
+}
+
+// A window that an Open asks for inside a pass is taken at once: two that come
+// so cannot both have the last of it.
+func TestWindowOfAWaitingOpenIsReserved(t *testing.T) {
+	run(t, func(r *rig) {
+		n := r.node("n", all, func(c *stage.Config) { c.Limits.Memory = 4 << 20 })
+		a, b := r.client.session([]*node{n}), r.client.session([]*node{n})
+		a.open()
+		b.open()
+		release := hold(n)
+		a.send(a.ids(tokens(1, 10), row(0, 0, 10, wire.WantNone)))
+		synctest.Wait()
+		a.change = func(m *wire.Open) { m.Limits.Window = 3 << 20 }
+		a.open2()
+		synctest.Wait()
+		b.change = a.change
+		b.open2()
+		b.wantFail(wire.CodeBusy)
+		release()
+		a.close()
+		b.close()
 	})
 }

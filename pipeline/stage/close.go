@@ -77,10 +77,7 @@ func (s *Stage) end(e *session, outcome inference.Outcome) {
 	}
 	s.clear(e)
 	delete(s.sessions, e.id)
-	s.reserved -= e.route.window
-	if e.client.sessions--; e.client.sessions == 0 {
-		delete(s.clients, e.client.id)
-	}
+	s.reserve(e, 0)
 	if f := s.cfg.Events.SessionClosed; f != nil {
 		f(s.info(e), outcome)
 	}
@@ -104,6 +101,9 @@ func (s *Stage) bury(e *session) {
 		}
 		s.mu.Lock()
 		s.live--
+		if e.client.live--; e.client.live == 0 {
+			delete(s.clients, e.client.id)
+		}
 		s.mu.Unlock()
 	})
 }

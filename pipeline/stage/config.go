@@ -78,11 +78,11 @@ type Account interface {
 
 // Limits bound what a stage takes on. Zero values take the defaults.
 type Limits struct {
-	MaxSessions int           // open at once, 64
+	MaxSessions int           // open at once, 64; one client may hold half
 	MaxPending  int           // rows that wait for a pass, 32,768; one client may fill half
 	PassRows    int           // rows of one pass, 512
 	Window      int           // bytes of payload a session may have here when Open names none, 4 MiB
-	Memory      int64         // bytes of payload of all sessions: their windows are reserved of it, 256 MiB
+	Memory      int64         // bytes of payload of all sessions: their windows are reserved of it, 256 MiB; see maxWindow, clientMemory
 	Positions   int           // of one branch; the model's context
 	Branches    int           // of one session, alive at once, 128
 	Idle        time.Duration // a session without a frame ends, 10 min
@@ -106,6 +106,20 @@ func (l Limits) withDefaults() Limits {
 	l.EdgeTimeout = or(l.EdgeTimeout, wire.EdgeTimeout)
 	return l
 }
+
+// leastWindow is a window that any node grants which has the memory.
+const leastWindow = 4 << 20
+
+// maxWindow returns the largest window of a session, bytes: an eighth of the
+// memory, so that a few sessions cannot take it all.
+func (l *Limits) maxWindow() int64 { return min(max(l.Memory/8, leastWindow), l.Memory) }
+
+// clientMemory returns what the windows of one client may come to, bytes: half
+// of the memory, at least one window.
+func (l *Limits) clientMemory() int64 { return max(l.Memory/2, l.maxWindow()) }
+
+// clientSessions returns how many sessions one client may have.
+func (l *Limits) clientSessions() int { return (l.MaxSessions + 1) / 2 }
 
 func or[T int | int64 | time.Duration](v, d T) T {
 	if v <= 0 {

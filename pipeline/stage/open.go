@@ -40,22 +40,12 @@ func (s *Stage) opens(from inference.PeerID, m *wire.Open, now time.Time) {
 		}
 	}
 	r, f := s.negotiate(m, now)
+	c := s.clients[from] // nil before its first session
 	if f == nil && e == nil {
-		switch {
-		case s.stopped || s.draining:
-			f = refuse(wire.CodeDraining, "the node is leaving")
-		case s.live >= s.cfg.Limits.MaxSessions:
-			f = refuse(wire.CodeBusy, "%d sessions are open", s.live)
-			f.RetryAfter = 1000
-		}
+		f = s.place(c)
 	}
-	if f == nil && e == nil && s.reserved+r.window > s.cfg.Limits.Memory {
-		f = refuse(wire.CodeBusy, "no memory for a window of %d bytes", r.window)
-		f.RetryAfter = 1000
-	}
-	if f == nil && e != nil && s.reserved-e.route.window+r.window > s.cfg.Limits.Memory {
-		f = refuse(wire.CodeBusy, "no memory for a window of %d bytes", r.window)
-		f.RetryAfter = 1000
+	if f == nil {
+		f = s.room(c, e, r.window)
 	}
 	if f != nil {
 		no(f)
@@ -65,6 +55,7 @@ func (s *Stage) opens(from inference.PeerID, m *wire.Open, now time.Time) {
 		e = s.begin(from, m.Session)
 	}
 	e.active = now
+	s.reserve(e, r.window)
 	if e.inPass {
 		// The branches are in use; what is running is not sent any more.
 		e.next = r
@@ -72,6 +63,47 @@ func (s *Stage) opens(from inference.PeerID, m *wire.Open, now time.Time) {
 		return
 	}
 	s.move(e, r)
+}
+
+// place says why no new session of c is taken. s.mu is held.
+func (s *Stage) place(c *client) *wire.Fail {
+	limits := &s.cfg.Limits
+	var f *wire.Fail
+	switch {
+	case s.stopped || s.draining:
+		return refuse(wire.CodeDraining, "the node is leaving")
+	case s.live >= limits.MaxSessions:
+		f = refuse(wire.CodeBusy, "%d sessions are open", s.live)
+	case c != nil && c.live >= limits.clientSessions():
+		f = refuse(wire.CodeBusy, "%d sessions of one client are open", c.live)
+	default:
+		return nil
+	}
+	f.RetryAfter = 1000
+	return f
+}
+
+// room says why a window is not granted to c for e, which is nil for a new
+// session. s.mu is held.
+func (s *Stage) room(c *client, e *session, window int64) *wire.Fail {
+	limits := &s.cfg.Limits
+	more := window
+	if e != nil {
+		more -= e.reserved
+	}
+	if more <= 0 || s.reserved+more <= limits.Memory && (c == nil || c.reserved+more <= limits.clientMemory()) {
+		return nil
+	}
+	f := refuse(wire.CodeBusy, "no memory for a window of %d bytes", window)
+	f.RetryAfter = 1000
+	return f
+}
+
+// reserve sets the memory that e holds. s.mu is held.
+func (s *Stage) reserve(e *session, window int64) {
+	s.reserved += window - e.reserved
+	e.client.reserved += window - e.reserved
+	e.reserved = window
 }
 
 // negotiate checks an Open against what this stage serves.
@@ -112,14 +144,14 @@ func (s *Stage) negotiate(m *wire.Open, now time.Time) (*route, *wire.Fail) {
 		return nil, refuse(wire.CodeLimit, "%d positions, at most %d", m.Limits.Positions, limits.Positions)
 	case int64(m.Limits.Branches) > int64(limits.Branches):
 		return nil, refuse(wire.CodeLimit, "%d branches, at most %d", m.Limits.Branches, limits.Branches)
-	case int64(m.Limits.Window) > limits.Memory:
-		return nil, refuse(wire.CodeLimit, "window of %d bytes, at most %d", m.Limits.Window, limits.Memory)
+	case int64(m.Limits.Window) > limits.maxWindow():
+		return nil, refuse(wire.CodeLimit, "window of %d bytes, at most %d", m.Limits.Window, limits.maxWindow())
 	case m.Deadline != 0 && int64(m.Deadline) <= now.UnixMilli() && int64(m.Deadline) > 0:
 		return nil, refuse(wire.CodeDeadline, "the deadline has passed")
 	}
 	r := &route{Open: *m, last: m.Next == "", window: int64(m.Limits.Window)}
 	if r.window == 0 {
-		r.window = int64(limits.Window)
+		r.window = min(int64(limits.Window), limits.maxWindow())
 	}
 	if r.Limits.Positions == 0 {
 		r.Limits.Positions = uint32(limits.Positions)
@@ -139,7 +171,7 @@ func (s *Stage) begin(from inference.PeerID, id inference.SessionID) *session {
 		c = &client{id: from}
 		s.clients[from] = c
 	}
-	c.sessions++
+	c.live++
 	s.orders++
 	s.live++
 	e := &session{
@@ -154,7 +186,6 @@ func (s *Stage) begin(from inference.PeerID, id inference.SessionID) *session {
 func (s *Stage) move(e *session, r *route) {
 	s.clear(e)
 	keep := r.Keep && r.key() == e.route.key()
-	s.reserved += r.window - e.route.window
 	now := time.Now()
 	e.route, e.next = *r, nil
 	e.open, e.failed, e.direct = false, false, false

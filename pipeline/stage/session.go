@@ -30,6 +30,8 @@ type session struct {
 	direct bool   // steps go to route.Next; else to the client
 	ended  bool   // closed; only the scheduler or a clerk still holds it
 	next   *route // an Open that waits for the end of the pass
+	// Bytes of Stage.reserved: the window of next, or of route.
+	reserved int64
 
 	deadline time.Time
 	active   time.Time // last frame
@@ -76,7 +78,8 @@ type seen struct{ seq, hash uint64 }
 // client is a peer that has sessions here.
 type client struct {
 	id       inference.PeerID
-	sessions int
+	live     int    // sessions, as Stage.live
+	reserved int64  // windows
 	pending  int    // rows waiting
 	turn     uint64 // number of the last pass with a prompt of this client
 }

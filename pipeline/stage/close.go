@@ -147,7 +147,7 @@ func (s *Stage) clerk(e *session, t task, run func()) {
 }
 
 // maxSettling bounds the final receipts that are looked up at once; who asks
-// for one more hears nothing, and asks again when it next meets the node.
+// for one more is told to come again.
 const maxSettling = 16
 
 // lastWord answers Close of a session that is over with its final receipt, so
@@ -158,6 +158,9 @@ func (s *Stage) lastWord(to inference.PeerID, id inference.SessionID) {
 		return
 	}
 	if s.settling >= maxSettling {
+		f := refuse(wire.CodeBusy, "%d final receipts are being looked up", s.settling)
+		f.Session, f.RetryAfter = id, 1000
+		s.send(to, f)
 		return
 	}
 	s.settling++

@@ -287,8 +287,15 @@ func TestClosingAgainBringsTheReceiptAgain(t *testing.T) {
 			r.client.send("n", &wire.Close{Session: inference.SessionID{77}})
 		}
 		nap(time.Hour)
-		if n := len(r.client.fails) - 1; n != 16 {
-			t.Errorf("%d of 200 look-ups at once", n)
+		codes := map[wire.Code]int{}
+		for _, f := range r.client.fails[1:] {
+			codes[f.Code]++
+			if f.Session != (inference.SessionID{77}) || f.Code == wire.CodeBusy && f.RetryAfter == 0 {
+				t.Errorf("%+v", f)
+			}
+		}
+		if codes[wire.CodeNoSession] != 16 || codes[wire.CodeBusy] != 184 {
+			t.Errorf("answers to 200 look-ups at once: %v", codes)
 		}
 	})
 }

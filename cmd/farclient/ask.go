@@ -87,7 +87,7 @@ func run() *cobra.Command {
 	}
 	f.add(c)
 	c.Flags().BoolVar(&f.json, "json", false, "print the answer, usage and route as one JSON object")
-	load := cli.Settings(c)
+	load := cli.Settings(c, "farclient")
 	c.RunE = func(c *cobra.Command, args []string) error {
 		s, done, err := load()
 		if done || err != nil {

@@ -27,7 +27,7 @@ in memory only. /reset forgets it; /exit, Ctrl-D or Ctrl-C ends.`,
 		Args: cobra.NoArgs,
 	}
 	f.add(c)
-	load := cli.Settings(c)
+	load := cli.Settings(c, "farclient")
 	c.RunE = func(c *cobra.Command, _ []string) error {
 		s, done, err := load()
 		if done || err != nil {

@@ -23,7 +23,7 @@ func network() *cobra.Command {
 	}
 	f.add(c)
 	c.Flags().BoolVar(&asJSON, "json", false, "print one JSON object")
-	load := cli.Settings(c)
+	load := cli.Settings(c, "farclient")
 	c.RunE = func(c *cobra.Command, _ []string) (err error) {
 		if _, done, err := load(); done || err != nil {
 			return err

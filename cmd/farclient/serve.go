@@ -58,7 +58,7 @@ an --api-key, and a proxy with TLS in front of it.`,
 	p.StringSliceVar(&f.hosts, "host", nil, "name under which others reach this server, besides localhost (repeatable)")
 	p.StringSliceVar(&f.origins, "origin", nil, "web origin that may use this server from a browser, such as https://chat.example (repeatable)")
 	p.BoolVar(&f.json, "json", false, "print events as JSON, one object per line, instead of text")
-	load := cli.Settings(c)
+	load := cli.Settings(c, "farclient")
 	c.RunE = func(c *cobra.Command, _ []string) error {
 		if _, done, err := load(); done || err != nil {
 			return err

@@ -16,7 +16,7 @@ func usage() *cobra.Command {
 	c := &cobra.Command{Use: "usage", Short: "Show what was earned", Args: cobra.NoArgs}
 	c.Flags().StringVar(&dataDir, "data-dir", cli.DataDir("start_node"), "where the books are kept")
 	c.Flags().BoolVar(&asJSON, "json", false, "print one JSON object")
-	load := cli.Settings(c)
+	load := cli.Settings(c, "start_node")
 	c.RunE = func(c *cobra.Command, _ []string) error {
 		if _, done, err := load(); done || err != nil {
 			return err

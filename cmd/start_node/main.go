@@ -46,7 +46,7 @@ key of the settings file (max_sessions).`,
 	}
 	var f flags
 	f.add(c)
-	load := cli.Settings(c)
+	load := cli.Settings(c, "start_node")
 	c.RunE = func(c *cobra.Command, _ []string) error {
 		if _, done, err := load(); done || err != nil {
 			return err

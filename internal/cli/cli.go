@@ -110,14 +110,15 @@ func nearestFlag(flags *pflag.FlagSet, err error) string {
 	return ", did you mean --" + best + "?"
 }
 
-// Settings adds --config and --print-config to c and returns a function for
+// Settings adds --config and --print-config to c, a command of the named
+// program, whose commands share one settings file. It returns a function for
 // the start of RunE: it fills the flags from environment and file and returns
 // where each came from; done says that the settings were printed and nothing
 // else is to happen.
-func Settings(c *cobra.Command) (load func() (s *config.Settings, done bool, err error)) {
+func Settings(c *cobra.Command, program string) (load func() (s *config.Settings, done bool, err error)) {
 	defaultPath := ""
 	if dir, err := os.UserConfigDir(); err == nil {
-		defaultPath = filepath.Join(dir, "farlabs", c.Root().Name()+".yaml")
+		defaultPath = filepath.Join(dir, "farlabs", program+".yaml")
 	}
 	path := c.Flags().String("config", "", "settings file (YAML); default "+defaultPath+" if it exists")
 	show := c.Flags().Bool("print-config", false, "print every setting, where it came from, and exit")
@@ -126,7 +127,7 @@ func Settings(c *cobra.Command) (load func() (s *config.Settings, done bool, err
 		if file == "" {
 			file, optional = defaultPath, true
 		}
-		s, err := config.Load(c.Flags(), os.Environ(), file, optional)
+		s, err := config.Load(c.Flags(), os.Environ(), file, optional, others(c.Root(), c)...)
 		if err != nil {
 			return nil, false, &UsageError{err}
 		}
@@ -135,6 +136,17 @@ func Settings(c *cobra.Command) (load func() (s *config.Settings, done bool, err
 		}
 		return s, *show, nil
 	}
+}
+
+// others returns the flags of all commands from root down but c.
+func others(root, c *cobra.Command) (sets []*pflag.FlagSet) {
+	if root != c {
+		sets = append(sets, root.Flags())
+	}
+	for _, sub := range root.Commands() {
+		sets = append(sets, others(sub, c)...)
+	}
+	return sets
 }
 
 // Size is a flag value of bytes: "2GiB", "512MiB", "40MB", "1048576".

@@ -6,7 +6,7 @@
 // In: a command's flag set, already parsed. Out: the same flag set with the
 // values of the other two spellings filled in, and where each value came from
 // ([Settings.Source], [Settings.Print]). A key of the file that belongs to no
-// flag is an error, so that a typing mistake never passes for a setting; a
+// command is an error, so that a typing mistake never passes for a setting; a
 // variable that belongs to none is left alone, because some are no flags of any
 // command (FARLABS_CACHE) and others belong to another command.
 //
@@ -42,8 +42,9 @@ type Settings struct {
 }
 
 // Load fills flags from the variables of env (as os.Environ returns them) and
-// from the file at path, which need not exist when optional.
-func Load(flags *pflag.FlagSet, env []string, path string, optional bool) (*Settings, error) {
+// from the file at path, which need not exist when optional. The file may also
+// hold keys of others, the flags of other commands that read the same file.
+func Load(flags *pflag.FlagSet, env []string, path string, optional bool, others ...*pflag.FlagSet) (*Settings, error) {
 	s := &Settings{flags: flags, source: map[string]string{}}
 	fromFile, err := read(path, optional)
 	if err != nil {
@@ -80,6 +81,13 @@ func Load(flags *pflag.FlagSet, env []string, path string, optional bool) (*Sett
 			s.source[f.Name] = "default"
 		}
 	})
+	for _, o := range others {
+		o.VisitAll(func(f *pflag.Flag) {
+			if !slices.Contains(commandOnly, f.Name) {
+				delete(fromFile, Key(f))
+			}
+		})
+	}
 	for key := range fromFile {
 		errs = append(errs, fmt.Errorf("%s: no setting is called %q%s", path, key, hint(flags, key)))
 	}

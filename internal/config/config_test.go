@@ -85,3 +85,36 @@ func TestPrintNeverShowsAKey(t *testing.T) {
 		t.Errorf("printed:\n%s", b.String())
 	}
 }
+
+func TestKeysOfOtherCommandsAreLeftAlone(t *testing.T) {
+	other := pflag.NewFlagSet("y", pflag.ContinueOnError)
+	other.Uint64("seed", 0, "")
+	f := flags()
+	s, err := Load(f, nil, write(t, "seed: 7\nname: n\n"), false, other)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if v, _ := f.GetString("name"); v != "n" {
+		t.Errorf("name = %q", v)
+	}
+	if v, _ := other.GetUint64("seed"); v != 0 || s.Given("seed") {
+		t.Errorf("seed of the other command = %d", v)
+	}
+	if _, err := Load(flags(), nil, write(t, "sede: 7\n"), false, other); err == nil {
+		t.Error("a key of no command was taken")
+	}
+}
+
+func TestGivenWhateverTheSpelling(t *testing.T) {
+	f := flags()
+	_ = f.Parse([]string{"--api-key", "k"})
+	s, err := Load(f, []string{"FARLABS_NODE_NAME=n", "FARLABS_CACHE=elsewhere"}, write(t, "max_sessions: 8\n"), false)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, want := range map[string]bool{"api-key": true, "name": true, "max-sessions": true, "bootstrap": false, "no-such": false} {
+		if s.Given(name) != want {
+			t.Errorf("Given(%q) = %v (%s)", name, !want, s.Source(name))
+		}
+	}
+}

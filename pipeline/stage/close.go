@@ -96,7 +96,7 @@ func (s *Stage) bury(e *session) {
 			if err != nil {
 				s.cfg.Log.Warn("close account", "session", e.id, "err", err)
 			} else {
-				s.send(e.client.id, &wire.Receipt{Receipt: receipt})
+				s.receipt(e.client.id, &receipt)
 			}
 		}
 		s.mu.Lock()
@@ -173,8 +173,23 @@ func (s *Stage) lastWord(to inference.PeerID, id inference.SessionID) {
 			s.unknown(to, id, 0)
 			return
 		}
-		s.send(to, &wire.Receipt{Receipt: receipt})
+		if !s.receipt(to, &receipt) {
+			f := refuse(wire.CodeInternal, "the session's account is damaged")
+			f.Session = id
+			s.send(to, f)
+		}
 	})
+}
+
+// receipt sends a receipt, unless it is one that the other side cannot parse:
+// it would cost the link, with all other sessions on it.
+func (s *Stage) receipt(to inference.PeerID, r *inference.Receipt) bool {
+	if err := r.Blocks.Validate(); err != nil {
+		s.cfg.Log.Error("receipt not sent", "session", r.Session, "err", err)
+		return false
+	}
+	s.send(to, &wire.Receipt{Receipt: *r})
+	return true
 }
 
 // takeVoucher hands a voucher to the account; only the last of those that wait
@@ -197,7 +212,7 @@ func (s *Stage) takeVoucher(e *session, v *inference.Voucher) {
 			s.reply(e.client.id, e, 0, refuse(wire.CodePayment, "%v", err))
 			return
 		}
-		s.send(e.client.id, &wire.Receipt{Receipt: receipt})
+		s.receipt(e.client.id, &receipt)
 		e.raised++
 		e.unpaid = time.Time{}
 		s.kick()

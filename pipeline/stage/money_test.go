@@ -18,6 +18,7 @@ type books struct {
 	delay    time.Duration // of the disk
 	accounts map[inference.SessionID]*account
 	refuse   error
+	damaged  bool // receipts say nothing of blocks
 }
 
 type account struct {
@@ -100,6 +101,9 @@ func (a *account) Receipt() (inference.Receipt, error) {
 	a.b.mu.Lock()
 	defer a.b.mu.Unlock()
 	r := inference.Receipt{Session: a.terms.Session, Epoch: a.terms.Epoch, Blocks: a.terms.Blocks, Units: a.sent, Amount: inference.WeiOf(a.sent.Total())}
+	if a.b.damaged {
+		r.Blocks = inference.BlockRange{}
+	}
 	if a.closed {
 		r.Outcome = inference.OutcomeOK
 	}
@@ -313,4 +317,38 @@ func TestCloseBeforeTheDiskHasAnswered(t *testing.T) {
 			t.Errorf("account left open: %+v", a)
 		}
 	})
+}
+
+// A receipt that the client cannot parse would end the connection, with all
+// sessions on it.
+func TestReceiptWithoutBlocksIsNotSent(t *testing.T) {
+	paid(t, func(r *rig, n *node, b *books) {
+		b.damaged = true
+		rt := r.client.session([]*node{n})
+		rt.change = func(m *wire.Open) { m.Voucher = voucher(1000) }
+		if o := rt.open(); o[0].Receipt != nil {
+			t.Errorf("receipt in Opened: %+v", o[0].Receipt)
+		}
+		r.client.send("n", &wire.Voucher{Session: rt.id, Voucher: *voucher(1100)})
+		rt.step(tokens(1, 3), row(0, 0, 3, wire.WantLast))
+		rt.close()
+		rt.close() // asks for the receipt again
+		if f := rt.lastFail(); f == nil || f.Code != wire.CodeInternal {
+			t.Errorf("the second close: %v", r.client.failed())
+		}
+		if len(r.client.downs) != 0 || len(r.client.receipts) != 0 {
+			t.Errorf("%d connections lost, receipts %v", len(r.client.downs), r.client.receipts)
+		}
+	})
+}
+
+func (rt *route) lastFail() (last *wire.Fail) {
+	rt.c.mu.Lock()
+	defer rt.c.mu.Unlock()
+	for _, f := range rt.c.fails {
+		if f.Session == rt.id {
+			last = f
+		}
+	}
+	return last
 }

@@ -239,7 +239,7 @@ func (s *Stage) settle(e *session, r *route) {
 			Blocks: r.Role.Blocks, Quote: r.Quote,
 		}, r.Voucher)
 		if err == nil {
-			if last, err := account.Receipt(); err == nil {
+			if last, err := account.Receipt(); err == nil && last.Blocks.Validate() == nil {
 				receipt = &last
 			}
 		}

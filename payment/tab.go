@@ -105,6 +105,33 @@ func (t *Tab) order(line inference.Line, n uint64) (*inference.Voucher, error) {
 	return v, nil
 }
 
+// Withdraw takes back n token·blocks of a line that were ordered and whose steps
+// were never sent: the node can bill them no more. Vouchers stay signed, so that
+// they cover later orders first. An error tells that it was not persisted; the
+// counts are right all the same.
+func (t *Tab) Withdraw(line inference.Line, n uint64) error {
+	p := t.purse
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.tabs[t.key()] != t || t.tally.Withdraw(line, n) == 0 {
+		return nil
+	}
+	t.horizon.Withdraw(t.tally.Due().Total())
+	err := t.commit()
+	switch {
+	case err != nil:
+	case p.closed:
+		err = ErrClosed
+	default:
+		err = p.append(func(e *encoder) { e.tab(t) })
+	}
+	if err != nil {
+		return fmt.Errorf("withdraw order: %w", err)
+	}
+	p.trim()
+	return nil
+}
+
 // Voucher signs a voucher that is higher than all before, for a node that has
 // refused one as overtaken or asks for more.
 func (t *Tab) Voucher() (*inference.Voucher, error) {

@@ -23,6 +23,7 @@ var ErrLine = errors.New("no such billing line")
 //	Take       step sent to the hop                 before the rows' forward pass
 //	Deliver    Progress.sent, or output arrived     rows sent on
 //	Drop       –                                    computed or queued, never sent on
+//	Withdraw   ordered, its steps were never sent   –
 //	Advance    receipt while the session is open    –
 //	Agree      receipt of the session's end         –
 //
@@ -32,7 +33,7 @@ var ErrLine = errors.New("no such billing line")
 type Tally struct {
 	Open  inference.Units // taken on, neither delivered nor dropped
 	Done  inference.Units // delivered: billable
-	Bound inference.Units // everything ever taken on; never falls
+	Bound inference.Units // everything ever taken on and not withdrawn: no figure above it is believed
 }
 
 // Take adds n token·blocks of work that begins. On an error nothing changed.
@@ -65,6 +66,20 @@ func (t *Tally) Drop(line inference.Line, n uint64) uint64 {
 	}
 	n = min(n, t.Open[line])
 	t.Open[line] -= n
+	return n
+}
+
+// Withdraw takes back up to n token·blocks of work that was taken on and never
+// sent, and returns how many. They cannot have been delivered: a figure that
+// claimed them already is cut.
+func (t *Tally) Withdraw(line inference.Line, n uint64) uint64 {
+	if line >= inference.NumLines {
+		return 0
+	}
+	n = min(n, t.Bound[line])
+	t.Bound[line] -= n
+	t.Drop(line, n)
+	t.Done[line] = min(t.Done[line], t.Bound[line]-min(t.Open[line], t.Bound[line]))
 	return n
 }
 
@@ -139,6 +154,15 @@ func (h *Horizon) Reach(due uint64) (began bool) {
 // Promised returns the token·blocks that a voucher should cover: the started
 // tranches and one more, less what the limit makes needless.
 func (h *Horizon) Promised() uint64 { return max(h.Started, h.capped(h.Started+h.Tranche)) }
+
+// Withdraw notes that only due token·blocks are ordered after all: tranches
+// that lie beyond have not begun. A tranche may begin elsewhere than before, so
+// that what is promised for the same orders differs by less than one.
+func (h *Horizon) Withdraw(due uint64) {
+	if h.Started > due && h.Tranche > 0 {
+		h.Started -= (h.Started - due) / h.Tranche * h.Tranche
+	}
+}
 
 func (h *Horizon) capped(n uint64) uint64 {
 	if h.Limit > 0 {

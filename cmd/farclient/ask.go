@@ -15,6 +15,7 @@ import (
 
 	"github.com/farlabs/inference"
 	"github.com/farlabs/inference/internal/cli"
+	"github.com/farlabs/inference/internal/config"
 	"github.com/farlabs/inference/model/chat"
 	"github.com/farlabs/inference/model/sample"
 	"github.com/farlabs/inference/pipeline"
@@ -44,6 +45,9 @@ func (f *asking) add(c *cobra.Command) {
 	p.Uint64Var(&f.seed, "seed", 0, "repeat an answer: the same seed gives the same text; default: random")
 	p.BoolVarP(&f.verbose, "verbose", "v", false, "show the route, its direct edges and the time per hop")
 }
+
+// loaded takes from the settings what their values do not tell.
+func (f *asking) loaded(s *config.Settings) { f.seeded = s.Given("seed") }
 
 func (f *asking) request(msgs []chat.Message) pipeline.Request {
 	r := pipeline.Request{
@@ -93,7 +97,7 @@ func run() *cobra.Command {
 		if done || err != nil {
 			return err
 		}
-		f.seeded = s.Given("seed")
+		f.loaded(s)
 		prompt := strings.Join(args, " ")
 		if prompt == "" {
 			if term.IsTerminal(int(os.Stdin.Fd())) {

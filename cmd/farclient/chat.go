@@ -33,7 +33,7 @@ in memory only. /reset forgets it; /exit, Ctrl-D or Ctrl-C ends.`,
 		if done || err != nil {
 			return err
 		}
-		f.seeded = s.Given("seed")
+		f.loaded(s)
 		return f.chat(c)
 	}
 	return c

@@ -56,7 +56,7 @@ func (f *connection) session() (pipeline.SessionOptions, error) {
 			return o, cli.Usagef("--wire: %w", err)
 		}
 	}
-	if f.timeout < 0 {
+	if f.timeout <= 0 {
 		return o, cli.Usagef("--timeout %s: want more than 0", f.timeout)
 	}
 	o.Timeout, o.Relay = f.timeout, f.relay
@@ -90,10 +90,14 @@ func (f *connection) client(ctx context.Context, events pipeline.Events) (*pipel
 	if err := os.MkdirAll(f.dataDir, 0o700); err != nil {
 		return nil, fmt.Errorf("data directory: %w; choose another with --data-dir", err)
 	}
-	return pipeline.NewClient(ctx, pipeline.ClientConfig{
-		Bootstrap: f.bootstrap, MDNS: f.mdns, DataDir: f.dataDir,
-		Defaults: o, Events: events, Log: log,
-	})
+	c := f.config(o)
+	c.Events, c.Log = events, log
+	return pipeline.NewClient(ctx, c)
+}
+
+// config returns the part of a client's settings that flags stand for.
+func (f *connection) config(o pipeline.SessionOptions) pipeline.ClientConfig {
+	return pipeline.ClientConfig{Bootstrap: f.bootstrap, MDNS: f.mdns, DataDir: f.dataDir, Defaults: o}
 }
 
 // checkModel finds a mistake in a model's name before anything is joined.

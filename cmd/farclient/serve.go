@@ -48,6 +48,18 @@ an --api-key, and a proxy with TLS in front of it.`,
     -d '{"model":"smollm2-135m-instruct","messages":[{"role":"user","content":"Hello!"}]}'`,
 		Args: cobra.NoArgs,
 	}
+	f.addFlags(c)
+	load := cli.Settings(c, "farclient")
+	c.RunE = func(c *cobra.Command, _ []string) error {
+		if _, done, err := load(); done || err != nil {
+			return err
+		}
+		return f.run(c)
+	}
+	return c
+}
+
+func (f *serving) addFlags(c *cobra.Command) {
 	f.add(c)
 	f.addSession(c)
 	p := c.Flags()
@@ -58,14 +70,14 @@ an --api-key, and a proxy with TLS in front of it.`,
 	p.StringSliceVar(&f.hosts, "host", nil, "name under which others reach this server, besides localhost (repeatable)")
 	p.StringSliceVar(&f.origins, "origin", nil, "web origin that may use this server from a browser, such as https://chat.example (repeatable)")
 	p.BoolVar(&f.json, "json", false, "print events as JSON, one object per line, instead of text")
-	load := cli.Settings(c, "farclient")
-	c.RunE = func(c *cobra.Command, _ []string) error {
-		if _, done, err := load(); done || err != nil {
-			return err
-		}
-		return f.run(c)
+}
+
+// id returns the name of the i-th model; "": the catalog id, or the file's name.
+func (f *serving) id(i int) inference.ModelID {
+	if i < len(f.modelIDs) {
+		return inference.ModelID(f.modelIDs[i])
 	}
-	return c
+	return ""
 }
 
 // gateway returns the part of the gateway's settings that flags stand for.
@@ -113,11 +125,7 @@ func (f *serving) run(c *cobra.Command) (err error) {
 	g.Network, g.Log = client, log
 	started := served{Event: "listening", URL: "http://" + l.Addr().String()}
 	for i, spec := range f.models {
-		var id inference.ModelID
-		if i < len(f.modelIDs) {
-			id = inference.ModelID(f.modelIDs[i])
-		}
-		p, err := client.Pipeline(ctx, spec, id, progress(bar, spec))
+		p, err := client.Pipeline(ctx, spec, f.id(i), progress(bar, spec))
 		if err != nil {
 			return err
 		}

@@ -1,0 +1,114 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"iter"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/farlabs/inference"
+	"github.com/farlabs/inference/model/chat"
+	"github.com/farlabs/inference/pipeline"
+)
+
+// echo answers "re: " and the last message in two pieces, and fails where that
+// is "fail". It keeps what it was asked.
+type echo struct{ asked [][]chat.Message }
+
+func (e *echo) generate(_ context.Context, r pipeline.Request) iter.Seq2[pipeline.Delta, error] {
+	e.asked = append(e.asked, r.Messages)
+	last := fmt.Sprint(r.Messages[len(r.Messages)-1].Content)
+	return func(yield func(pipeline.Delta, error) bool) {
+		if !yield(pipeline.Delta{Text: "re: ", Route: &pipeline.RouteInfo{Epoch: 1}}, nil) {
+			return
+		}
+		if last == "fail" {
+			yield(pipeline.Delta{}, fmt.Errorf("hop 2: %w", pipeline.ErrNoRoute))
+			return
+		}
+		yield(pipeline.Delta{Text: last, Finish: "stop", Usage: &inference.Usage{PromptTokens: 3, CompletionTokens: 2}}, nil)
+	}
+}
+
+// converse runs chat over lines and returns what it printed.
+func converse(t *testing.T, f *asking, e *echo, lines ...string) (out, errs string) {
+	t.Helper()
+	var o, r strings.Builder
+	c := talk{asking: f, in: strings.NewReader(strings.Join(lines, "\n") + "\n"), out: &o, errs: &r, generate: e.generate}
+	if err := c.run(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	return o.String(), r.String()
+}
+
+func TestChatKeepsTheConversationUntilReset(t *testing.T) {
+	e := &echo{}
+	out, errs := converse(t, &asking{system: "be brief"}, e, "one", "", "two", "/reset", "three", "/exit", "four")
+	if out != "re: one\nre: two\nre: three\n" || errs != "" {
+		t.Errorf("printed %q and %q", out, errs)
+	}
+	system := chat.Message{Role: "system", Content: "be brief"}
+	user := func(s string) chat.Message { return chat.Message{Role: "user", Content: s} }
+	want := [][]chat.Message{
+		{system, user("one")},
+		{system, user("one"), {Role: "assistant", Content: "re: one"}, user("two")},
+		{system, user("three")},
+	}
+	if d := cmp.Diff(want, e.asked); d != "" {
+		t.Errorf("asked: want -, got +\n%s", d)
+	}
+}
+
+func TestChatForgetsAQuestionThatFailed(t *testing.T) {
+	e := &echo{}
+	_, errs := converse(t, &asking{}, e, "fail", "one")
+	if !strings.Contains(errs, "hop 2") || !strings.Contains(errs, "farclient network") {
+		t.Errorf("said %q", errs)
+	}
+	if d := cmp.Diff([]chat.Message{{Role: "user", Content: "one"}}, e.asked[1]); d != "" {
+		t.Error(d)
+	}
+}
+
+func TestChatEndsWithItsContext(t *testing.T) {
+	ctx, cancel := context.WithCancel(t.Context())
+	r, w := io.Pipe() // a person who says nothing
+	defer w.Close()
+	done := make(chan error, 1)
+	c := talk{asking: &asking{}, in: r, out: &strings.Builder{}, errs: &strings.Builder{}, generate: (&echo{}).generate}
+	go func() { done <- c.run(ctx) }()
+	cancel()
+	if err := <-done; err != nil {
+		t.Error(err)
+	}
+}
+
+func TestAnErrorSaysWhatToDoNext(t *testing.T) {
+	for cause, want := range map[error]string{
+		pipeline.ErrNoRoute:       "start_node --model",
+		pipeline.ErrContextLength: "Shorten the prompt",
+		pipeline.ErrPriceCeiling:  "--max-price",
+		pipeline.ErrNoProgress:    "--timeout",
+		errors.New("other"):       "other",
+	} {
+		err := explain(fmt.Errorf("generate: %w", cause))
+		if !errors.Is(err, cause) || !strings.Contains(err.Error(), want) {
+			t.Errorf("%v: %q", cause, err)
+		}
+	}
+}
+
+func TestAnAnswerKeepsRouteUsageAndFinish(t *testing.T) {
+	var out strings.Builder
+	f := &asking{}
+	a, err := f.stream(t.Context(), &out, (&echo{}).generate, f.request(f.messages("hello")))
+	if err != nil || a.Text != "re: hello" || out.String() != a.Text || a.Finish != "stop" ||
+		a.Usage.CompletionTokens != 2 || a.Route.Epoch != 1 || a.First <= 0 || a.Seconds < a.First {
+		t.Errorf("%+v, %v, printed %q", a, err, out.String())
+	}
+}

@@ -20,7 +20,8 @@
 //
 // Every queue has a bound: sessions, rows waiting, payload bytes (a window each
 // session has reserved), steps out of order, positions, branches, KV pages,
-// time. Whoever meets one is told which by a wire.Fail.
+// jobs for disk and network, time. Of sessions, rows and windows one client gets
+// half. Whoever meets a bound is told which by a wire.Fail.
 //
 // The package declares what it needs of the model ([Span], [Ends]), of the
 // network ([Links]) and of the money ([Meter]). It knows no routes, no prices

@@ -160,14 +160,17 @@ func TestHigherEpochDropsOrKeepsBranches(t *testing.T) {
 
 func TestDrainingRefusesNewSessionsOnly(t *testing.T) {
 	run(t, func(r *rig) {
-		n := r.node("n", all, nil)
+		// Full, too: to wait would not help.
+		n := r.node("n", all, func(c *stage.Config) { c.Limits.MaxSessions = 1 })
 		rt, late := r.client.session([]*node{n}), r.client.session([]*node{n})
 		rt.open()
 		n.Drain()
 		r.client.send("n", late.opens()[0])
 		late.wantFail(wire.CodeDraining)
 		rt.step(tokens(1, 1), row(0, 0, 1, wire.WantLast))
+		rt.change = func(m *wire.Open) { m.Keep = true }
 		rt.open()
+		rt.step(tokens(1, 1), row(0, 1, 1, wire.WantLast))
 		n.cancel() // the node leaves
 		rt.wantFail(wire.CodeDraining)
 		<-n.done

@@ -99,7 +99,8 @@ func (s *Stage) stop() {
 	}
 }
 
-// Drain makes the stage refuse new sessions; those that are open go on.
+// Drain makes the stage refuse new sessions with wire.CodeDraining; those that
+// are open go on, through new epochs too.
 func (s *Stage) Drain() {
 	s.mu.Lock()
 	defer s.mu.Unlock()

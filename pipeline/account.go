@@ -2,6 +2,8 @@ package pipeline
 
 import (
 	"context"
+	"errors"
+	"maps"
 	"sync"
 	"time"
 
@@ -21,6 +23,53 @@ type hopAccount struct {
 	final   bool // the receipt that ends the session has come
 	opened  bool // the peer has opened the session, in this epoch or another
 	paidFor bool // the voucher of Open covers the step that waits
+
+	unsent inference.Units // ordered, its steps are not sent; the session's caller's
+}
+
+// order is Order for work whose steps will be sent next.
+func (a *hopAccount) order(line inference.Line, units uint64) (*inference.Voucher, error) {
+	v, err := a.Order(line, units)
+	if err == nil {
+		a.unsent[line] += units
+	}
+	return v, err
+}
+
+// sent notes that the step with rows is about to be sent.
+func (a *hopAccount) sent(rows []wire.Row, blocks int) {
+	if a == nil {
+		return
+	}
+	for _, r := range rows {
+		a.unsent[r.Line] -= min(a.unsent[r.Line], uint64(r.N)*uint64(blocks))
+	}
+}
+
+// withdraw takes back what was ordered and not sent: no node is owed for steps
+// that it never got, however often it has the session opened again.
+func (s *Session) withdraw() {
+	s.mu.Lock()
+	accounts, closed := maps.Clone(s.accounts), s.closed
+	s.mu.Unlock()
+	for peer, a := range accounts {
+		a.mu.Lock()
+		a.paidFor = false
+		a.mu.Unlock()
+		var err error
+		for line, n := range a.unsent {
+			if n > 0 {
+				err = errors.Join(err, a.Withdraw(inference.Line(line), n))
+			}
+		}
+		a.unsent = inference.Units{}
+		if closed {
+			err = errors.Join(err, a.Close()) // an order may have come after the session's end
+		}
+		if err != nil {
+			s.p.parts.Log.Warn("account", "peer", peer, "err", err)
+		}
+	}
 }
 
 func (a *hopAccount) delivered(rows []wire.Row, blocks int) {
@@ -61,7 +110,7 @@ func (s *Session) openAccount(h *hop, keep bool, groups []Group) (*inference.Vou
 		if n == 0 {
 			return nil
 		}
-		v, err := a.Order(line, n*blocks)
+		v, err := a.order(line, n*blocks)
 		if v != nil {
 			voucher = v
 		}
@@ -121,7 +170,7 @@ func (s *Session) order(ctx context.Context, steps []*planned) error {
 			for _, r := range p.rows {
 				n := uint64(r.N) * uint64(h.Blocks.Len())
 				units += uint64(r.N)
-				v, err := a.Order(r.Line, n)
+				v, err := a.order(r.Line, n)
 				if err != nil {
 					return s.hopError(i, FailRefused, err)
 				}

@@ -123,6 +123,9 @@ func (s *Session) run(ctx context.Context, steps []*planned) error {
 			until = int(p.emitAt)
 		}
 		s.waiting[s.seq] = &pending{rows: p.rows, units: uint64(len(p.inputs)), until: until, out: p.out}
+		for _, h := range s.hops[:until+1] {
+			h.account.sent(p.rows, h.Blocks.Len())
+		}
 		if err := s.p.parts.Links.Send(s.hops[0].Peer(), frame); err != nil {
 			return s.hopError(0, FailDead, err)
 		}

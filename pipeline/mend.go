@@ -75,6 +75,7 @@ func (s *Session) sweep(ctx context.Context) error {
 // openAll opens every hop under the next epoch and waits for all of them. Hops
 // from restore on keep their branches.
 func (s *Session) openAll(ctx context.Context, hops []*hop, restore int, groups []Group) error {
+	s.withdraw()
 	s.epoch++
 	s.hops, s.seq, s.window, s.ready = hops, 0, s.windowBytes(), false
 	clear(s.waiting)

@@ -70,6 +70,8 @@ type Account interface {
 	// Order announces work, in token·blocks, that will be sent next. It returns
 	// the voucher that has to go with it, nil when it is covered already.
 	Order(line inference.Line, units uint64) (*inference.Voucher, error)
+	// Withdraw takes back work that was ordered and whose steps were never sent.
+	Withdraw(line inference.Line, units uint64) error
 	// Delivered counts work that came back.
 	Delivered(line inference.Line, units uint64)
 	// Receipt takes a receipt of the node; an error says how it disagrees.

@@ -318,6 +318,7 @@ func (s *Session) Step(ctx context.Context, ops []wire.BranchOp, groups []Group)
 	s.progress = time.Now()
 	s.failures = nil
 	s.need = s.needed(ops, groups)
+	defer s.withdraw()
 	for {
 		err := s.mend(ctx, groups)
 		var got []Hidden

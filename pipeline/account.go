@@ -84,25 +84,13 @@ func (a *hopAccount) delivered(rows []wire.Row, blocks int) {
 // openAccount returns the voucher that goes with Open: it covers the step that
 // waits and, at hops that lost their KV, restoring it.
 func (s *Session) openAccount(h *hop, keep bool, groups []Group) (*inference.Voucher, error) {
-	purse := s.p.parts.Purse
-	if purse == nil {
+	if s.p.parts.Purse == nil {
 		return nil, nil
 	}
-	acc, err := purse.Account(AccountInfo{
-		Session: s.id, Epoch: s.epoch, Model: s.p.parts.Model, Record: h.Offer.Record, Blocks: h.Blocks,
-	})
+	a, err := s.account(h)
 	if err != nil {
 		return nil, err
 	}
-	a := &hopAccount{Account: acc, signer: h.Offer.Record.Signer}
-	s.mu.Lock()
-	if before := s.accounts[h.Peer()]; before != nil {
-		before.mu.Lock()
-		a.opened = before.opened
-		before.mu.Unlock()
-	}
-	s.accounts[h.Peer()] = a
-	s.mu.Unlock()
 	h.account = a
 	blocks := uint64(h.Blocks.Len())
 	var voucher *inference.Voucher
@@ -144,6 +132,30 @@ func (s *Session) openAccount(h *hop, keep bool, groups []Group) (*inference.Vou
 	a.paidFor = true
 	a.mu.Unlock()
 	return voucher, nil
+}
+
+// account opens the books for a hop, unless the session was closed: what opens
+// after the end would never be settled.
+func (s *Session) account(h *hop) (*hopAccount, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.closed {
+		return nil, ErrClosed
+	}
+	acc, err := s.p.parts.Purse.Account(AccountInfo{
+		Session: s.id, Epoch: s.epoch, Model: s.p.parts.Model, Record: h.Offer.Record, Blocks: h.Blocks,
+	})
+	if err != nil {
+		return nil, err
+	}
+	a := &hopAccount{Account: acc, signer: h.Offer.Record.Signer}
+	if before := s.accounts[h.Peer()]; before != nil {
+		before.mu.Lock()
+		a.opened = before.opened
+		before.mu.Unlock()
+	}
+	s.accounts[h.Peer()] = a
+	return a, nil
 }
 
 // order announces steps to the accounts of all hops and sends the vouchers
@@ -263,7 +275,7 @@ func (s *Session) settle(chain []inference.PeerID) {
 		}
 		s.p.parts.Exchange.remove(s)
 		s.mu.Lock()
-		accounts := s.accounts
+		accounts := maps.Clone(s.accounts)
 		s.mu.Unlock()
 		for peer, a := range accounts {
 			err := a.Close()

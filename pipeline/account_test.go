@@ -1,0 +1,111 @@
+package pipeline
+
+import (
+	"context"
+	"errors"
+	"sync"
+	"testing"
+
+	"github.com/farlabs/inference"
+	"github.com/farlabs/inference/kernels/tensor"
+	"github.com/farlabs/inference/pipeline/route"
+	"github.com/farlabs/inference/pipeline/wire"
+)
+
+// ledger is a purse and its only account.
+type ledger struct {
+	mu        sync.Mutex
+	opened    int
+	closed    int
+	broken    error // of Order
+	ordered   inference.Units
+	delivered inference.Units
+	vouchers  uint64
+}
+
+func (l *ledger) Account(AccountInfo) (Account, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.opened++
+	return l, nil
+}
+
+func (l *ledger) Order(line inference.Line, n uint64) (*inference.Voucher, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.broken != nil {
+		return nil, l.broken
+	}
+	l.ordered[line] += n
+	return nil, nil
+}
+
+func (l *ledger) Voucher() (*inference.Voucher, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.broken != nil {
+		return nil, l.broken
+	}
+	l.vouchers++
+	return &inference.Voucher{Cumulative: inference.WeiOf(l.vouchers)}, nil
+}
+
+func (l *ledger) Withdraw(line inference.Line, n uint64) error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.ordered[line] -= n
+	return nil
+}
+
+func (l *ledger) Delivered(line inference.Line, n uint64) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.delivered[line] += n
+}
+
+func (l *ledger) Close() error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.closed++
+	return nil
+}
+
+func (l *ledger) Receipt(*inference.Receipt) error                  { return nil }
+func (l *ledger) Claims(inference.Address) []inference.SessionID    { return nil }
+func (l *ledger) Adopt(*inference.Receipt, inference.Address) error { return nil }
+func (l *ledger) Lost(inference.SessionID, inference.Address) error { return nil }
+func (l *ledger) Connect(context.Context, inference.PeerID) error   { return nil }
+func (l *ledger) Send(_ inference.PeerID, f *wire.Frame) error      { f.Release(); return nil }
+
+// accounted returns a session of one hop of three blocks that l is the books of.
+func accounted(t *testing.T, l *ledger, links Links) (*Session, *hop) {
+	t.Helper()
+	x := NewExchange(tensor.NewPool(1 << 16))
+	x.Use(links)
+	s, err := New(Parts{Context: 16, Blocks: 3, Exchange: x, Links: links, Purse: l}).Open(context.Background(), SessionOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { s.Close(); x.Wait() })
+	h := &hop{Hop: route.Hop{Blocks: inference.BlockRange{Start: 0, End: 3}}}
+	h.Offer.Record.Peer = "a"
+	s.hops = []*hop{h}
+	return s, h
+}
+
+func rowsOf(line inference.Line, n int) []wire.Row {
+	return []wire.Row{{N: uint32(n), Extent: uint32(n), Line: line}}
+}
+
+func TestClosedSessionOpensNoAccount(t *testing.T) {
+	l := &ledger{}
+	s, h := accounted(t, l, l)
+	if _, err := s.openAccount(h, true, nil); err != nil || l.opened != 1 {
+		t.Fatal(l.opened, err)
+	}
+	s.Close()
+	s.p.parts.Exchange.Wait()
+	if _, err := s.openAccount(h, true, nil); !errors.Is(err, ErrClosed) || l.opened != 1 || l.closed != 1 {
+		t.Errorf("opened %d, closed %d: %v", l.opened, l.closed, err)
+	}
+}

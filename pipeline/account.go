@@ -3,6 +3,7 @@ package pipeline
 import (
 	"context"
 	"errors"
+	"fmt"
 	"maps"
 	"sync"
 	"time"
@@ -184,7 +185,11 @@ func (s *Session) order(ctx context.Context, steps []*planned) error {
 				units += uint64(r.N)
 				v, err := a.order(r.Line, n)
 				if err != nil {
-					return s.hopError(i, FailRefused, err)
+					// The books are this side's: no hop has failed. A voucher
+					// that was signed for this step is not sent, so the hop is
+					// opened again, with a new one, before the next.
+					s.ready = false
+					return fmt.Errorf("hop %d blocks %s peer %s: %w", i+1, h.Blocks, h.Peer().Short(), err)
 				}
 				if v != nil {
 					voucher = v

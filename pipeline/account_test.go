@@ -109,3 +109,20 @@ func TestClosedSessionOpensNoAccount(t *testing.T) {
 		t.Errorf("opened %d, closed %d: %v", l.opened, l.closed, err)
 	}
 }
+
+func TestFailureOfTheClientsBooksIsNoHops(t *testing.T) {
+	l := &ledger{broken: errors.New("disk full")}
+	s, h := accounted(t, l, l)
+	h.account, s.ready = &hopAccount{Account: l}, true
+	err := s.order(context.Background(), []*planned{{rows: rowsOf(inference.LineDecode, 1)}})
+	var he *HopError
+	if !errors.Is(err, l.broken) || errors.As(err, &he) {
+		t.Errorf("%T: %v", err, err)
+	}
+	if err := s.fault(context.Background(), err); !errors.Is(err, l.broken) || h.bad || len(s.failures) > 0 {
+		t.Errorf("the hop is to blame: %v", err)
+	}
+	if s.ready {
+		t.Error("the hop is not opened again, though a voucher may be missing")
+	}
+}

@@ -82,6 +82,18 @@ func (a *hopAccount) delivered(rows []wire.Row, blocks int) {
 	}
 }
 
+// sentOn counts the steps that hop i says it has sent on, up to seq: they are
+// billable, whether or not their output comes. Each step counts once; output
+// counts for the hops that have not said so yet.
+func (s *Session) sentOn(i int, seq uint64) {
+	h := s.hops[i]
+	for ; h.counted < seq; h.counted++ {
+		if p := s.waiting[h.counted+1]; p != nil && i <= p.until {
+			h.account.delivered(p.rows, h.Blocks.Len())
+		}
+	}
+}
+
 // openAccount returns the voucher that goes with Open: it covers the step that
 // waits and, at hops that lost their KV, restoring it.
 func (s *Session) openAccount(h *hop, keep bool, groups []Group) (*inference.Voucher, error) {

@@ -126,3 +126,45 @@ func TestFailureOfTheClientsBooksIsNoHops(t *testing.T) {
 		t.Error("the hop is not opened again, though a voucher may be missing")
 	}
 }
+
+// A step is billable once its hop says that it has sent it on, or its output is
+// here; never twice, in whichever order the news come.
+func TestWorkCountsOnceAsSentOnOrByItsOutput(t *testing.T) {
+	l := &ledger{}
+	s, h := accounted(t, l, l)
+	h.account, s.epoch, s.seq = &hopAccount{Account: l}, 1, 3
+	for seq := range uint64(3) {
+		s.waiting[seq+1] = &pending{seq: seq + 1, rows: rowsOf(inference.LineDecode, 1<<seq), units: 1 << seq}
+	}
+	progress := func(sent uint64) {
+		s.progressed(h, 0, &wire.Progress{Epoch: 1, Received: 3, Started: 3, Sent: sent})
+	}
+	output := func(seq uint64) {
+		p := s.waiting[seq]
+		delete(s.waiting, seq)
+		s.observe(nil, p)
+	}
+	want := func(positions uint64) {
+		t.Helper()
+		if got := l.delivered[inference.LineDecode]; got != 3*positions {
+			t.Errorf("%d token·blocks delivered, want %d", got, 3*positions)
+		}
+	}
+	progress(1)
+	want(1)
+	progress(1)
+	want(1)
+	output(1) // counted already
+	want(1)
+	output(2) // before its progress
+	want(1 + 2)
+	progress(4) // was never sent: no message of this session
+	want(1 + 2)
+	progress(3)
+	want(1 + 2 + 4)
+	progress(0)
+	progress(3)
+	want(1 + 2 + 4)
+	output(3)
+	want(1 + 2 + 4)
+}

@@ -122,7 +122,7 @@ func (s *Session) run(ctx context.Context, steps []*planned) error {
 		if p.fill {
 			until = int(p.emitAt)
 		}
-		s.waiting[s.seq] = &pending{rows: p.rows, units: uint64(len(p.inputs)), until: until, out: p.out}
+		s.waiting[s.seq] = &pending{seq: s.seq, rows: p.rows, units: uint64(len(p.inputs)), until: until, out: p.out}
 		for _, h := range s.hops[:until+1] {
 			h.account.sent(p.rows, h.Blocks.Len())
 		}
@@ -229,7 +229,9 @@ func (s *Session) observe(times []wire.HopTime, p *pending) {
 		s.timings = slices.Clone(times)
 	}
 	for i, h := range s.hops[:p.until+1] {
-		h.account.delivered(p.rows, h.Blocks.Len())
+		if p.seq > h.counted {
+			h.account.delivered(p.rows, h.Blocks.Len())
+		}
 		if i < len(times) {
 			d := time.Duration(times[i].Wait+times[i].Compute) * time.Microsecond
 			s.p.parts.Scores.Served(h.Peer(), p.rows[0].Line, p.units*uint64(h.Blocks.Len()), d)

@@ -83,7 +83,8 @@ func (s *Session) openAll(ctx context.Context, hops []*hop, restore int, groups 
 	for i, h := range hops {
 		chain[i] = h.Peer()
 		h.opened, h.direct, h.bad, h.held, h.asked = false, false, false, nil, 0
-		h.progress, h.since, h.behind, h.news = wire.Progress{}, time.Time{}, time.Time{}, time.Now()
+		h.progress, h.counted = wire.Progress{}, 0
+		h.since, h.behind, h.news = time.Time{}, time.Time{}, time.Now()
 		if _, err := rand.Read(h.in[:]); err != nil {
 			return err
 		}

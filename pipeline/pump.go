@@ -148,6 +148,7 @@ func (s *Session) progressed(h *hop, i int, m *wire.Progress) {
 		h.since = now
 	}
 	h.progress = *m
+	s.sentOn(i, m.Sent)
 }
 
 func (s *Session) failed(i int, m *wire.Fail) error {

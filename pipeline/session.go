@@ -114,6 +114,7 @@ type hop struct {
 	bad      bool // it is to be replaced
 	held     []wire.BranchLength
 	progress wire.Progress
+	counted  uint64    // last step of which its account knows that it was sent on
 	news     time.Time // when it was last heard of
 	since    time.Time // when the step that it computes was begun, as far as is known
 	asked    uint64    // nonce of a probe that it has not answered
@@ -123,6 +124,7 @@ type hop struct {
 
 // pending is a step whose output has not come.
 type pending struct {
+	seq   uint64
 	rows  []wire.Row
 	units uint64                                // positions
 	until int                                   // last hop that computes them

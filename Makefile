@@ -13,7 +13,7 @@ STATICCHECK := $(TOOLS)/staticcheck
 BENCHSTAT   := $(TOOLS)/benchstat
 
 .DEFAULT_GOAL := build
-.PHONY: help build model demo testdata test test-full race fuzz check cross bench bench-gate fmt generate clean
+.PHONY: help build model demo testdata test test-full client-test race fuzz check cross bench bench-gate fmt generate clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
@@ -36,6 +36,9 @@ test: build model testdata ## the tests: under 10 minutes on two cores
 
 test-full: build model testdata ## all tests, long ones included
 	FARLABS_FULL=1 $(GO) test -timeout 90m $(PKGS)
+
+client-test: build model ## the official OpenAI clients ask a gateway over three nodes (needs pip)
+	@GO='$(GO)' bash scripts/client-test.sh
 
 race: testdata ## the tests that need no real model, under the race detector (needs cgo)
 	@bash scripts/race.sh $(PKGS)

@@ -25,6 +25,7 @@ type hopAccount struct {
 	opened  bool // the peer has opened the session, in this epoch or another
 	paidFor bool // the voucher of Open covers the step that waits
 
+	again  bool            // a voucher was refused in this epoch and another was sent; the session's caller's
 	unsent inference.Units // ordered, its steps are not sent; the session's caller's
 }
 
@@ -145,6 +146,27 @@ func (s *Session) openAccount(h *hop, keep bool, groups []Group) (*inference.Vou
 	a.paidFor = true
 	a.mu.Unlock()
 	return voucher, nil
+}
+
+// payAgain answers the refusal of a voucher, which changes nothing else at the
+// hop, with a higher one, once in an epoch. It returns false when the refusal is
+// final: the hop refused before, or has not opened the session, or its Fail is
+// of a step.
+func (s *Session) payAgain(i int, m *wire.Fail) (bool, error) {
+	h := s.hops[i]
+	a := h.account
+	if m.Code != wire.CodePayment || m.Seq != 0 || !h.opened || a == nil || a.again {
+		return false, nil
+	}
+	a.again = true
+	v, err := a.Voucher()
+	if err != nil {
+		return true, fmt.Errorf("hop %d blocks %s peer %s: %w", i+1, h.Blocks, h.Peer().Short(), err)
+	}
+	if err := s.p.parts.Links.Send(h.Peer(), &wire.Frame{Message: &wire.Voucher{Session: s.id, Voucher: *v}}); err != nil {
+		return true, s.hopError(i, FailDead, err)
+	}
+	return true, nil
 }
 
 // account opens the books for a hop, unless the session was closed: what opens

@@ -168,3 +168,47 @@ func TestWorkCountsOnceAsSentOnOrByItsOutput(t *testing.T) {
 	output(3)
 	want(1 + 2 + 4)
 }
+
+// outbox keeps the vouchers that are sent.
+type outbox struct {
+	*ledger
+	sent []inference.Voucher
+}
+
+func (o *outbox) Send(_ inference.PeerID, f *wire.Frame) error {
+	if v, ok := f.Message.(*wire.Voucher); ok {
+		o.sent = append(o.sent, v.Voucher)
+	}
+	f.Release()
+	return nil
+}
+
+func TestRefusedVoucherIsReplacedOnce(t *testing.T) {
+	o := &outbox{ledger: &ledger{}}
+	s, h := accounted(t, o.ledger, o)
+	h.account, h.opened, s.epoch = &hopAccount{Account: o}, true, 1
+	final := func(m *wire.Fail) {
+		t.Helper()
+		m.Epoch, m.Code = 1, wire.CodePayment
+		err := s.failed(0, m)
+		var he *HopError
+		if !errors.As(err, &he) || he.Kind != FailRefused || he.Retryable {
+			t.Errorf("%+v is not final: %v", m, err)
+		}
+	}
+	final(&wire.Fail{Seq: 3}) // of a step: the epoch is over
+	if err := s.failed(0, &wire.Fail{Epoch: 1, Code: wire.CodePayment}); err != nil || len(o.sent) != 1 {
+		t.Fatalf("%d vouchers were sent: %v", len(o.sent), err)
+	}
+	final(&wire.Fail{})
+	h.account, h.opened = &hopAccount{Account: o}, false
+	final(&wire.Fail{}) // of Open
+	if len(o.sent) != 1 {
+		t.Errorf("%d vouchers were sent", len(o.sent))
+	}
+	h.opened, o.broken = true, errors.New("disk full")
+	var he *HopError
+	if err := s.failed(0, &wire.Fail{Epoch: 1, Code: wire.CodePayment}); !errors.Is(err, o.broken) || errors.As(err, &he) {
+		t.Errorf("books that fail: %v", err)
+	}
+}

@@ -70,6 +70,9 @@ type Account interface {
 	// Order announces work, in token·blocks, that will be sent next. It returns
 	// the voucher that has to go with it, nil when it is covered already.
 	Order(line inference.Line, units uint64) (*inference.Voucher, error)
+	// Voucher returns one that is higher than all before, for a node that has
+	// refused one.
+	Voucher() (*inference.Voucher, error)
 	// Withdraw takes back work that was ordered and whose steps were never sent.
 	Withdraw(line inference.Line, units uint64) error
 	// Delivered counts work that came back.

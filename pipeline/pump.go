@@ -155,6 +155,9 @@ func (s *Session) failed(i int, m *wire.Fail) error {
 	if m.Epoch != s.epoch && !(m.Code == wire.CodeNoSession && m.Epoch == 0 && s.hops[i].opened) {
 		return nil
 	}
+	if paid, err := s.payAgain(i, m); paid {
+		return err
+	}
 	kind := kindOf(m.Code)
 	err := s.hopError(i, kind, m)
 	err.Retryable, err.retryAfter = kind == FailGone || m.Code.Retryable(), time.Duration(m.RetryAfter)*time.Millisecond

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"path/filepath"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -30,7 +31,7 @@ func configOf(t *testing.T, args ...string) (node.Config, error) {
 func plain(c *node.Config) {
 	*c = node.Config{
 		Model: "m", CacheDir: catalog.CacheDir(), MDNS: "auto",
-		DataDir: cli.DataDir("start_node"), Identity: cli.DataDir("start_node") + "/identity.key",
+		DataDir: cli.DataDir("start_node"), Identity: filepath.Join(cli.DataDir("start_node"), "identity.key"),
 		MaxSessions: 64, Price: -1, Credit: 64, Version: version.String(),
 	}
 }
@@ -52,7 +53,7 @@ func TestEachFlagLandsInItsField(t *testing.T) {
 		{[]string{"--announce", "a"}, func(c *node.Config) { c.Announce = []string{"a"} }},
 		{[]string{"--mdns", "off"}, func(c *node.Config) { c.MDNS = "off" }},
 		{[]string{"--identity", "k"}, func(c *node.Config) { c.Identity = "k" }},
-		{[]string{"--data-dir", "d"}, func(c *node.Config) { c.DataDir, c.Identity = "d", "d/identity.key" }},
+		{[]string{"--data-dir", "d"}, func(c *node.Config) { c.DataDir, c.Identity = "d", filepath.Join("d", "identity.key") }},
 		{[]string{"--data-dir", "d", "--identity", "k"}, func(c *node.Config) { c.DataDir, c.Identity = "d", "k" }},
 		{[]string{"--name", "otter"}, func(c *node.Config) { c.Name = "otter" }},
 		{[]string{"--memory", "2GiB"}, func(c *node.Config) { c.Memory = 2 << 30 }},

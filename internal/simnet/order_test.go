@@ -1,6 +1,7 @@
 package simnet_test
 
 import (
+	"context"
 	"sync"
 	"testing"
 	"time"
@@ -88,5 +89,39 @@ func TestOrderOfARecoveryEndsAsWhatWasSent(t *testing.T) {
 		}
 		s.Close()
 		time.Sleep(5 * time.Second)
+	})
+}
+
+// The first voucher after Open is lost to one that the node has already: it is
+// refused, and the client sends a higher one.
+func TestAnswerGoesOnAfterARefusedVoucher(t *testing.T) {
+	paid(t, func(t *testing.T, b *books) {
+		b.add("a", 0, 6, 0)
+		var mu sync.Mutex
+		var first *inference.Voucher
+		vouchers := 0
+		stale := func(_ inference.PeerID, f *wire.Frame) []*wire.Frame {
+			mu.Lock()
+			defer mu.Unlock()
+			switch m := f.Message.(type) {
+			case *wire.Open:
+				first = m.Voucher
+			case *wire.Voucher:
+				if vouchers++; vouchers == 1 {
+					f.Message = &wire.Voucher{Session: m.Session, Voucher: *first}
+				}
+			}
+			return []*wire.Frame{f}
+		}
+		l := b.c.Client("client", simnet.ClientOptions{Purse: purse{b.purse}, Links: func(l pipeline.Links) pipeline.Links { return &tap{l, stale} }})
+		r := pipeline.Request{IDs: tokens(1, 30), MaxTokens: 100, Sampling: moods["warm"], Seed: &seed, IgnoreEOS: true}
+		if a := ask(context.Background(), l.DistributedPipeline, r, nil); a.err != nil || len(a.ids[0]) != 100 {
+			t.Errorf("%d tokens: %v", len(a.ids[0]), a.err)
+		}
+		if vouchers < 3 {
+			t.Errorf("%d vouchers were sent", vouchers)
+		}
+		time.Sleep(5 * time.Second)
+		b.agree()
 	})
 }

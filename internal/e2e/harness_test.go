@@ -86,15 +86,6 @@ func processes(t *testing.T) {
 	}
 }
 
-// long marks a test that runs only with FARLABS_FULL=1.
-func long(t *testing.T) {
-	t.Helper()
-	processes(t)
-	if !full {
-		t.Skip("a long variant: FARLABS_FULL=1 runs it")
-	}
-}
-
 // pick returns the size of a test: short by default, whole with FARLABS_FULL=1.
 func pick[T any](short, whole T) T {
 	if full {

@@ -34,7 +34,6 @@ type Node struct {
 	row     time.Duration
 	passes  []stage.PassInfo
 	fault   func(model.Pass) error
-	stopped bool
 }
 
 // NodeOptions change a node from the default.

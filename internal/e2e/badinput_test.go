@@ -182,7 +182,7 @@ func TestSecondNodeIsRefusedAndTheFirstServesOn(t *testing.T) {
 	first.Wait("serving")
 	port := first.Addr[strings.Index(first.Addr, "/tcp/")+5 : strings.Index(first.Addr, "/p2p/")]
 	refused(t, failing(t, "--model", modelID, "--identity", filepath.Join(first.Dir, "identity.key")), 1, "identity", "different identity")
-	refused(t, failing(t, "--model", modelID, "--data-dir", first.Dir), 1, first.Dir, "--data-dir")
+	refused(t, failing(t, "--model", modelID, "--data-dir", first.Dir), 1, first.Dir, "stop it")
 	refused(t, failing(t, "--model", modelID, "--listen", "127.0.0.1:"+port), 1, port, "listen elsewhere")
 	c := Dial(t, ClientOptions{Bootstrap: []string{first.Addr}})
 	c.Sees(t, first)

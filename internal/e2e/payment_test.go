@@ -169,6 +169,7 @@ func TestBooksAgreeAfterKillsOfEachSide(t *testing.T) {
 		if !Until(patience, answering) {
 			t.Fatalf("session %d does not begin:\n%s", i+1, p.Log())
 		}
+		time.Sleep(time.Duration(i%5) * 50 * time.Millisecond) // not always at the same token
 		victim := -1
 		switch {
 		case i%(sessions/kills) == 0 && clientKills < kills:

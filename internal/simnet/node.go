@@ -27,13 +27,13 @@ type Node struct {
 	cancel context.CancelFunc
 	done   chan struct{} // Run has returned
 
-	mu      sync.Mutex
-	dead    bool
-	gate    chan struct{} // not nil: stopped, closed by Thaw
-	pass    time.Duration
-	row     time.Duration
-	passes  []stage.PassInfo
-	fault   func(model.Pass) error
+	mu     sync.Mutex
+	dead   bool
+	gate   chan struct{} // not nil: stopped, closed by Thaw
+	pass   time.Duration
+	row    time.Duration
+	passes []stage.PassInfo
+	fault  func(model.Pass) error
 }
 
 // NodeOptions change a node from the default.

@@ -58,8 +58,8 @@ func TestAsManyChoicesAsARequestMayHave(t *testing.T) {
 
 func TestStopTextEndsAnAnswerBeforeIt(t *testing.T) {
 	prompt := tokens(1, 30)
-	ids := small.Reference(t, inference.WireBF16).Generate(prompt, moods["warm"], 0, 60)
-	whole := small.Tokenizer.Decode(ids)
+	ids := tiny.Reference(t, inference.WireBF16).Generate(prompt, moods["warm"], 0, 60)
+	whole := tiny.Tokenizer.Decode(ids)
 	for at := 10; at < 40; at += 3 {
 		stop := whole[at : at+5] // of several tokens
 		before := whole[:strings.Index(whole, stop)]
@@ -82,7 +82,7 @@ func TestStopTextEndsAnAnswerBeforeIt(t *testing.T) {
 
 func TestEndOfTextTokenEndsAnAnswer(t *testing.T) {
 	one(t, func(t *testing.T, c *simnet.Cluster, l *simnet.Client) {
-		end := small.Tokenizer.EOG()[0]
+		end := tiny.Tokenizer.EOG()[0]
 		r := pipeline.Request{IDs: tokens(1, 10), MaxTokens: 20, Sampling: sample.Params{LogitBias: map[inference.TokenID]float32{end: 1000}}}
 		a := ask(context.Background(), l.DistributedPipeline, r, nil)
 		if a.err != nil || a.text[0] != "" || len(a.ids[0]) != 0 || a.finish[0] != pipeline.FinishStop || a.usage.CompletionTokens != 1 {
@@ -98,12 +98,12 @@ func TestEndOfTextTokenEndsAnAnswer(t *testing.T) {
 
 func TestLogProbabilitiesOfAnswerAndPrompt(t *testing.T) {
 	prompt := tokens(1, 70)
-	ref := small.Reference(t, inference.WireBF16)
+	ref := tiny.Reference(t, inference.WireBF16)
 	ids := ref.Generate(prompt, moods["warm"], 0, 8)
 	b := ref.NewBranch()
 	defer b.Release()
 	logits := ref.Logits(b.Append(append(prompt[:70:70], ids...)))
-	vocab := min(small.Tokenizer.Size(), small.Ends.Vocab())
+	vocab := min(tiny.Tokenizer.Size(), tiny.Ends.Vocab())
 	check := func(t *testing.T, what string, tok pipeline.Token, at int, top int) {
 		t.Helper()
 		row := logits[at-1][:vocab]
@@ -113,7 +113,7 @@ func TestLogProbabilitiesOfAnswerAndPrompt(t *testing.T) {
 		if want := sample.TopLogProbs(row, top); top > 0 && !slices.Equal(tok.Top, want) {
 			t.Errorf("%s: top %v, want %v", what, tok.Top, want)
 		}
-		if string(tok.Bytes) != string(small.Tokenizer.Bytes(tok.ID)) {
+		if string(tok.Bytes) != string(tiny.Tokenizer.Bytes(tok.ID)) {
 			t.Errorf("%s: bytes %q", what, tok.Bytes)
 		}
 	}
@@ -157,18 +157,18 @@ func TestMessagesGoThroughTheTemplate(t *testing.T) {
 		if n := strings.Count(string(bytesOf(ids)), "<|im_end|>"); n != 2 {
 			t.Errorf("prompt %q", bytesOf(ids))
 		}
-		special, _ := small.Tokenizer.Lookup("<|im_end|>")
+		special, _ := tiny.Tokenizer.Lookup("<|im_end|>")
 		if n := count(ids, special); n != 1 {
 			t.Errorf("the message's own <|im_end|> is special: %v", ids)
 		}
 		a := ask(context.Background(), l.DistributedPipeline, r, nil)
-		a.want(t, 0, small.Reference(t, inference.WireBF16).Generate(ids, sample.Params{}, 0, 5))
+		a.want(t, 0, tiny.Reference(t, inference.WireBF16).Generate(ids, sample.Params{}, 0, 5))
 	})
 }
 
 func bytesOf(ids []inference.TokenID) (b []byte) {
 	for _, id := range ids {
-		b = append(b, small.Tokenizer.Bytes(id)...)
+		b = append(b, tiny.Tokenizer.Bytes(id)...)
 	}
 	return b
 }
@@ -237,7 +237,7 @@ func TestDefaultsOfThePipelineHold(t *testing.T) {
 		c.Add("a", 0, 6)
 		l := c.Client("client", simnet.ClientOptions{Defaults: pipeline.SessionOptions{MaxLength: 40, Wire: inference.WireF32}})
 		a := ask(context.Background(), l.DistributedPipeline, pipeline.Request{IDs: tokens(1, 30), IgnoreEOS: true}, nil)
-		a.want(t, 0, small.Reference(t, inference.WireF32).Generate(tokens(1, 30), sample.Params{}, 0, 10))
+		a.want(t, 0, tiny.Reference(t, inference.WireF32).Generate(tokens(1, 30), sample.Params{}, 0, 10))
 		s := open(t, l, pipeline.SessionOptions{Chunk: 8})
 		defer s.Close()
 		if _, err := s.Step(context.Background(), nil, []pipeline.Group{group(0, 0, tokens(1, 41))}); !errors.Is(err, pipeline.ErrContextLength) {
@@ -326,6 +326,6 @@ func TestAPassThatPanicsFailsItsSessionOnly(t *testing.T) {
 		l := c.Client("client", simnet.ClientOptions{})
 		// The node is asked again, there being no other.
 		r := pipeline.Request{IDs: tokens(1, 30), MaxTokens: 5, IgnoreEOS: true}
-		ask(context.Background(), l.DistributedPipeline, r, nil).want(t, 0, small.Reference(t, inference.WireBF16).Generate(tokens(1, 30), sample.Params{}, 0, 5))
+		ask(context.Background(), l.DistributedPipeline, r, nil).want(t, 0, tiny.Reference(t, inference.WireBF16).Generate(tokens(1, 30), sample.Params{}, 0, 5))
 	})
 }

@@ -24,7 +24,7 @@ func timed(t *testing.T, l *simnet.Client) time.Duration {
 	t.Helper()
 	start := time.Now()
 	r := pipeline.Request{IDs: tokens(5, 30), MaxTokens: 60, IgnoreEOS: true}
-	ask(context.Background(), l.DistributedPipeline, r, nil).want(t, 0, small.Reference(t, inference.WireBF16).Generate(tokens(5, 30), moods["greedy"], 0, 60))
+	ask(context.Background(), l.DistributedPipeline, r, nil).want(t, 0, tiny.Reference(t, inference.WireBF16).Generate(tokens(5, 30), moods["greedy"], 0, 60))
 	return time.Since(start)
 }
 
@@ -35,9 +35,9 @@ func TestStalledSessionCostsOthersLittle(t *testing.T) {
 		c.Add("b", 3, 6).Slow(10*time.Millisecond, 0)
 		stalled, other := c.Client("stalled", simnet.ClientOptions{}), c.Client("other", simnet.ClientOptions{})
 		alone := timed(t, other)
-		s := open(t, stalled, pipeline.SessionOptions{Chunk: 64, Timeout: time.Minute})
+		s := open(t, stalled, pipeline.SessionOptions{Chunk: 32, Timeout: time.Minute})
 		defer s.Close()
-		ids := tokens(1, 1000)
+		ids := tokens(1, 500)
 		done := make(chan []pipeline.Hidden)
 		go func() {
 			h, err := s.Step(context.Background(), nil, []pipeline.Group{group(0, 0, ids)})
@@ -75,7 +75,7 @@ func TestSessionWithoutCreditCostsOthersLittle(t *testing.T) {
 		}
 		l := c.Client("client", simnet.ClientOptions{Links: func(l pipeline.Links) pipeline.Links { return &tap{l, withhold} }})
 		alone := timed(t, l)
-		s := open(t, l, pipeline.SessionOptions{Chunk: 64, Wire: inference.WireF32})
+		s := open(t, l, pipeline.SessionOptions{Chunk: 64, MaxBranches: 16, Wire: inference.WireF32})
 		mu.Lock()
 		mean[s.ID()] = true
 		mu.Unlock()
@@ -83,8 +83,16 @@ func TestSessionWithoutCreditCostsOthersLittle(t *testing.T) {
 		defer cancel()
 		stuck := make(chan error)
 		go func() {
-			// More than the window of 256 KiB holds: 1,024 rows of 256 bytes.
-			_, err := s.Step(ctx, nil, []pipeline.Group{group(0, 0, tokens(1, 1500))})
+			// More than the window of 256 KiB holds: 4,096 rows of 64 bytes.
+			var ops []wire.BranchOp
+			var groups []pipeline.Group
+			for b := range 16 {
+				if b > 0 {
+					ops = append(ops, pipeline.Fork(0, 0, uint32(b)))
+				}
+				groups = append(groups, group(uint32(b), 0, tokens(b, 300)))
+			}
+			_, err := s.Step(ctx, ops, groups)
 			stuck <- err
 		}()
 		time.Sleep(2 * time.Second)

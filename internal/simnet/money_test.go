@@ -142,7 +142,7 @@ func (b *books) agree() {
 // paid runs f with books.
 func paid(t *testing.T, f func(t *testing.T, b *books)) {
 	t.Helper()
-	bubble(t, small, func(t *testing.T, c *simnet.Cluster) {
+	bubble(t, tiny, func(t *testing.T, c *simnet.Cluster) {
 		b := newBooks(t, c)
 		c.Delay(oneWay)
 		defer b.close()
@@ -152,7 +152,7 @@ func paid(t *testing.T, f func(t *testing.T, b *books)) {
 
 func TestClientAndNodesAgreeOnWhatIsOwed(t *testing.T) {
 	prompt := tokens(1, 100)
-	want := small.Reference(t, inference.WireBF16).Generate(prompt, moods["warm"], 0, 80)
+	want := tiny.Reference(t, inference.WireBF16).Generate(prompt, moods["warm"], 0, 80)
 	for _, credit := range []uint64{0, 64} {
 		t.Run(fmt.Sprint("credit ", credit), func(t *testing.T) {
 			paid(t, func(t *testing.T, b *books) {
@@ -181,7 +181,7 @@ func TestClientAndNodesAgreeOnWhatIsOwed(t *testing.T) {
 
 func TestBooksAgreeAfterLosses(t *testing.T) {
 	prompt := tokens(1, 60)
-	want := small.Reference(t, inference.WireBF16).Generate(prompt, moods["warm"], 0, 50)
+	want := tiny.Reference(t, inference.WireBF16).Generate(prompt, moods["warm"], 0, 50)
 	for hop := range 3 {
 		paid(t, func(t *testing.T, b *books) {
 			for _, id := range []inference.PeerID{"a", "b", "c", "a'", "b'", "c'"} {

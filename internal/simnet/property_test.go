@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"math"
 	"slices"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -42,7 +43,7 @@ type play struct {
 	s      *pipeline.Session
 	ref    map[uint32]*simnet.Branch
 	fresh  uint32 // the next branch
-	nodes  int
+	nodes  atomic.Int32
 	seed   int
 	frozen []*simnet.Node
 }
@@ -55,7 +56,7 @@ func TestAnySequenceEqualsOneLocalSpan(t *testing.T) {
 		chunk := rapid.SampledFrom([]int{1, 5, 512}).Draw(rt, "chunk")
 		var err error
 		synctest.Test(t, func(t *testing.T) {
-			c := simnet.New(t, small)
+			c := simnet.New(t, tiny)
 			defer c.End()
 			err = perform(t, c, script, chunk)
 		})
@@ -79,7 +80,7 @@ func perform(t *testing.T, c *simnet.Cluster, script []action, chunk int) error 
 	}
 	defer s.Close()
 	p.s = s
-	p.ref[0] = small.Reference(t, inference.WireBF16).NewBranch()
+	p.ref[0] = tiny.Reference(t, inference.WireBF16).NewBranch()
 	for i, a := range script {
 		if err := p.do(a); err != nil {
 			return fmt.Errorf("line %d, %+v: %w", i, a, err)
@@ -97,8 +98,7 @@ func perform(t *testing.T, c *simnet.Cluster, script []action, chunk int) error 
 }
 
 func (p *play) join(start, end int) {
-	p.nodes++
-	p.c.Add(inference.PeerID(fmt.Sprintf("n%d", p.nodes)), start, end).Slow(5*time.Millisecond, 0)
+	p.c.Add(inference.PeerID(fmt.Sprintf("n%d", p.nodes.Add(1))), start, end).Slow(5*time.Millisecond, 0)
 }
 
 // all returns the branches in ascending order.

@@ -13,8 +13,6 @@ import (
 	"github.com/farlabs/inference/pipeline/wire"
 )
 
-const rowBytes = 64 * 2 // of a bf16 row
-
 // traffic is the payload that a client has exchanged with all nodes, and the
 // payload between two nodes.
 func traffic(c *simnet.Cluster, l *simnet.Client, ids ...inference.PeerID) (out, in, between uint64) {
@@ -60,7 +58,7 @@ func TestClientSendsAndReceivesOneRowPerToken(t *testing.T) {
 
 func TestBlockedEdgeRunsThroughTheClient(t *testing.T) {
 	prompt := tokens(1, 100)
-	want := small.Reference(t, inference.WireBF16).Generate(prompt, moods["warm"], 0, 60)
+	want := tiny.Reference(t, inference.WireBF16).Generate(prompt, moods["warm"], 0, 60)
 	chain := func(c *simnet.Cluster) *simnet.Client {
 		c.Delay(oneWay)
 		c.Add("a", 0, 2)
@@ -204,7 +202,7 @@ func TestChoicesShareTheWorkForThePrompt(t *testing.T) {
 		prompt := tokens(1, 50)
 		a := ask(context.Background(), l.DistributedPipeline, pipeline.Request{IDs: prompt, MaxTokens: 20, N: 4, Sampling: moods["warm"], Seed: &seed, IgnoreEOS: true}, nil)
 		for i := range 4 {
-			a.want(t, i, small.Reference(t, inference.WireBF16).Generate(prompt, moods["warm"], uint32(i), 20))
+			a.want(t, i, tiny.Reference(t, inference.WireBF16).Generate(prompt, moods["warm"], uint32(i), 20))
 		}
 		if rows := n.Rows(); rows != 50+4*19 {
 			t.Errorf("%d rows computed, want %d", rows, 50+4*19)

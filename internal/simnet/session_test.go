@@ -49,7 +49,7 @@ func same(t *testing.T, what string, got, want []float32) {
 	}
 	for i := range got {
 		if math.Float32bits(got[i]) != math.Float32bits(want[i]) {
-			t.Fatalf("%s: value %d of row %d is %g, want %g", what, i%64, i/64, got[i], want[i])
+			t.Fatalf("%s: value %d of row %d is %g, want %g", what, i%d, i/d, got[i], want[i])
 		}
 	}
 }
@@ -57,7 +57,7 @@ func same(t *testing.T, what string, got, want []float32) {
 // expect returns the hidden states of ids, computed afresh.
 func expect(t *testing.T, dtype inference.WireDType, ids ...[]inference.TokenID) []float32 {
 	t.Helper()
-	b := small.Reference(t, dtype).NewBranch()
+	b := tiny.Reference(t, dtype).NewBranch()
 	defer b.Release()
 	var all []inference.TokenID
 	for _, p := range ids {
@@ -66,7 +66,7 @@ func expect(t *testing.T, dtype inference.WireDType, ids ...[]inference.TokenID)
 	return b.Append(all)
 }
 
-func rows(x []float32, lo, hi int) []float32 { return x[lo*64 : hi*64] }
+func rows(x []float32, lo, hi int) []float32 { return x[lo*d : hi*d] }
 
 func TestChunkOfOneTakesAPromptOfAnyLength(t *testing.T) {
 	run(t, func(t *testing.T, c *simnet.Cluster) {
@@ -75,7 +75,7 @@ func TestChunkOfOneTakesAPromptOfAnyLength(t *testing.T) {
 		l := c.Client("client", simnet.ClientOptions{})
 		s := open(t, l, pipeline.SessionOptions{Chunk: 1})
 		defer s.Close()
-		ids := tokens(2, 700)
+		ids := tokens(2, 560)
 		got := step(t, s, nil, group(0, 0, ids))
 		same(t, "hidden", got[0].Data, expect(t, inference.WireBF16, ids))
 	})
@@ -249,9 +249,9 @@ func TestFrozenHopIsFoundWhileOthersAreBusy(t *testing.T) {
 		c.Add("b", 2, 6)
 		c.Add("b'", 2, 6)
 		l := c.Client("client", simnet.ClientOptions{})
-		s := open(t, l, pipeline.SessionOptions{Chunk: 8})
+		s := open(t, l, pipeline.SessionOptions{Chunk: 3})
 		defer s.Close()
-		ids := tokens(1, 800)
+		ids := tokens(1, 300)
 		var frozen time.Time
 		l.OnProgress(func(_ inference.SessionID, p wire.Progress) {
 			if p.Hop == 1 && p.Started >= 3 && frozen.IsZero() {

@@ -71,7 +71,7 @@ func TestPassWithoutEndIsGivenUp(t *testing.T) {
 
 // Nobody's clock counts while the reader of an answer takes its time.
 func TestReaderMayTakeItsTime(t *testing.T) {
-	want := small.Reference(t, inference.WireBF16).Generate(tokens(1, 30), moods["greedy"], 0, 10)
+	want := tiny.Reference(t, inference.WireBF16).Generate(tokens(1, 30), moods["greedy"], 0, 10)
 	run(t, func(t *testing.T, c *simnet.Cluster) {
 		thirds(c)
 		l := c.Client("client", simnet.ClientOptions{})

@@ -73,7 +73,7 @@ func TestNobodyServesTheModel(t *testing.T) {
 }
 
 func TestSpareThatJoinsInTimeTakesOver(t *testing.T) {
-	want := small.Reference(t, inference.WireBF16).Generate(tokens(1, 50), moods["warm"], 0, 60)
+	want := tiny.Reference(t, inference.WireBF16).Generate(tokens(1, 50), moods["warm"], 0, 60)
 	run(t, func(t *testing.T, c *simnet.Cluster) {
 		c.Delay(oneWay)
 		c.Add("a", 0, 2)
@@ -102,7 +102,7 @@ func TestSpareThatJoinsInTimeTakesOver(t *testing.T) {
 }
 
 func TestLostHopIsReplacedByTwoSmallerSpans(t *testing.T) {
-	want := small.Reference(t, inference.WireBF16).Generate(tokens(1, 50), moods["warm"], 0, 60)
+	want := tiny.Reference(t, inference.WireBF16).Generate(tokens(1, 50), moods["warm"], 0, 60)
 	run(t, func(t *testing.T, c *simnet.Cluster) {
 		c.Delay(oneWay)
 		c.Add("a", 0, 1)
@@ -130,7 +130,7 @@ func TestLostHopIsReplacedByTwoSmallerSpans(t *testing.T) {
 
 func TestSecondLossDuringTheReplay(t *testing.T) {
 	for hop := range 3 {
-		want := small.Reference(t, inference.WireBF16).Generate(tokens(1, 90), moods["warm"], 0, 60)
+		want := tiny.Reference(t, inference.WireBF16).Generate(tokens(1, 90), moods["warm"], 0, 60)
 		run(t, func(t *testing.T, c *simnet.Cluster) {
 			thirds(c)
 			for _, id := range []inference.PeerID{`a"`, `b"`, `c"`} {
@@ -226,7 +226,7 @@ func TestHopThatIsNoLongerNeededIsTold(t *testing.T) {
 }
 
 func TestLeavingNodeHandsItsSessionsOverAtOnce(t *testing.T) {
-	want := small.Reference(t, inference.WireBF16).Generate(tokens(1, 50), moods["greedy"], 0, 60)
+	want := tiny.Reference(t, inference.WireBF16).Generate(tokens(1, 50), moods["greedy"], 0, 60)
 	for hop := range 3 {
 		run(t, func(t *testing.T, c *simnet.Cluster) {
 			thirds(c)
@@ -247,7 +247,7 @@ func TestLeavingNodeHandsItsSessionsOverAtOnce(t *testing.T) {
 }
 
 func TestRestartedNodeIsFoundOut(t *testing.T) {
-	want := small.Reference(t, inference.WireBF16).Generate(tokens(1, 50), moods["greedy"], 0, 40)
+	want := tiny.Reference(t, inference.WireBF16).Generate(tokens(1, 50), moods["greedy"], 0, 40)
 	run(t, func(t *testing.T, c *simnet.Cluster) {
 		c.Delay(oneWay)
 		c.Add("a", 0, 3)

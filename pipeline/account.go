@@ -308,7 +308,7 @@ func (s *Session) settle(chain []inference.PeerID) {
 		}
 		return true
 	}
-	s.p.parts.Exchange.settling.Go(func() {
+	s.p.parts.Exchange.settle(func() {
 		for deadline := time.Now().Add(settleTimeout); !done() && time.Now().Before(deadline); {
 			time.Sleep(10 * time.Millisecond)
 		}

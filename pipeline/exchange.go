@@ -20,10 +20,11 @@ const maxSessions = 4096
 // each to its session. It is the handler of the client's links; steps of edges
 // that run through the client are passed on here, without the session's caller.
 type Exchange struct {
-	pool     *tensor.Pool
-	settling sync.WaitGroup // sessions that wait for their last receipts
+	pool *tensor.Pool
 
 	mu       sync.Mutex
+	settling int           // sessions that wait for their last receipts
+	rest     chan struct{} // closed when they are none again
 	links    Links
 	sessions map[inference.SessionID]*Session
 	loads    map[uint64]chan inference.Load
@@ -63,7 +64,34 @@ func (x *Exchange) Use(l Links) {
 
 // Wait returns when every closed session has been settled, or given up: within
 // a few seconds of the last Close.
-func (x *Exchange) Wait() { x.settling.Wait() }
+func (x *Exchange) Wait() {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	for x.settling > 0 {
+		rest := x.rest
+		x.mu.Unlock()
+		<-rest
+		x.mu.Lock()
+	}
+}
+
+// settle runs the end of a session in the background. A session may end while
+// another goroutine is in Wait.
+func (x *Exchange) settle(end func()) {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	if x.settling++; x.settling == 1 {
+		x.rest = make(chan struct{})
+	}
+	go func() {
+		end()
+		x.mu.Lock()
+		defer x.mu.Unlock()
+		if x.settling--; x.settling == 0 {
+			close(x.rest)
+		}
+	}()
+}
 
 func (x *Exchange) add(s *Session) error {
 	x.mu.Lock()

@@ -24,6 +24,17 @@ func (s *Session) needed(ops []wire.BranchOp, groups []Group) map[uint32]int {
 	return need
 }
 
+// rewinds reports whether a group begins before the end of its branch, whose
+// KV it writes over.
+func (s *Session) rewinds(groups []Group) bool {
+	for _, g := range groups {
+		if b := s.branches[g.Branch]; b != nil && g.Start < len(b.rows) {
+			return true
+		}
+	}
+	return false
+}
+
 // short returns how many hops, from the first, have to be restored so that
 // every hop after holds all positions that are needed: at least restore.
 func (s *Session) short(restore int) int {

@@ -83,7 +83,7 @@ type Session struct {
 	class    inference.NumericsClass
 	hops     []*hop
 	ready    bool           // every hop is open and holds what it should
-	dirty    bool           // a step with branch operations was cut off: nobody's KV is what it should be
+	dirty    bool           // a step with branch operations, or one that took a branch back, was cut off: nobody's KV is what it should be
 	need     map[uint32]int // positions of each branch that the step at hand builds on
 	seq      uint64         // last step sent in this epoch
 	window   int64          // bytes that hop 1 can still take
@@ -231,11 +231,13 @@ func (s *Session) Step(ctx context.Context, ops []wire.BranchOp, groups []Group)
 	s.failures = nil
 	s.need = s.needed(ops, groups)
 	defer s.withdraw()
+	sent := false
 	for {
 		err := s.mend(ctx, groups)
 		var got []Hidden
 		if err == nil {
 			s.dirty = len(ops) > 0 // until all hops have applied them
+			sent = true
 			got, err = s.execute(ctx, next, ops, groups)
 		}
 		if err == nil {
@@ -243,6 +245,8 @@ func (s *Session) Step(ctx context.Context, ops []wire.BranchOp, groups []Group)
 			return got, nil
 		}
 		if err := s.fault(ctx, err); err != nil {
+			// Hops may hold new positions where the branch keeps its old ones.
+			s.dirty = s.dirty || sent && s.rewinds(groups)
 			return nil, fmt.Errorf("session %s: %w", s.id.String()[:8], err)
 		}
 	}

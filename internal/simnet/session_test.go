@@ -156,6 +156,28 @@ func TestStepCanBeTriedAgainAfterItsCallerGaveUp(t *testing.T) {
 	}
 }
 
+func TestRollbackThatWasCutOffChangesNothing(t *testing.T) {
+	a, x, y := tokens(1, 40), tokens(2, 20), tokens(3, 5)
+	for _, d := range []time.Duration{7 * time.Millisecond, 40 * time.Millisecond, 75 * time.Millisecond, 90 * time.Millisecond} {
+		t.Run(d.String(), func(t *testing.T) {
+			run(t, func(t *testing.T, c *simnet.Cluster) {
+				thirds(c)
+				l := c.Client("client", simnet.ClientOptions{})
+				s := open(t, l, pipeline.SessionOptions{})
+				defer s.Close()
+				step(t, s, nil, group(0, 0, a))
+				ctx, cancel := context.WithTimeout(context.Background(), d)
+				defer cancel()
+				if _, err := s.Step(ctx, nil, []pipeline.Group{group(0, 20, x)}); !errors.Is(err, context.DeadlineExceeded) {
+					t.Fatalf("error %v", err)
+				}
+				got := step(t, s, nil, group(0, 40, y))
+				same(t, "the old branch", got[0].Data, rows(expect(t, inference.WireBF16, a, y), 40, 45))
+			})
+		})
+	}
+}
+
 func TestCloseEndsAStepThatWaits(t *testing.T) {
 	for _, d := range []time.Duration{0, time.Millisecond, 7 * time.Millisecond, 60 * time.Millisecond} {
 		t.Run(d.String(), func(t *testing.T) {

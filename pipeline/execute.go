@@ -122,7 +122,7 @@ func (s *Session) run(ctx context.Context, steps []*planned) error {
 		if p.fill {
 			until = int(p.emitAt)
 		}
-		s.waiting[s.seq] = &pending{seq: s.seq, rows: p.rows, units: uint64(len(p.inputs)), until: until, out: p.out}
+		s.waiting[s.seq] = &pending{seq: s.seq, rows: p.rows, units: uint64(len(p.inputs)), until: until, begun: time.Now(), out: p.out}
 		for _, h := range s.hops[:until+1] {
 			h.account.sent(p.rows, h.Blocks.Len())
 		}
@@ -228,13 +228,35 @@ func (s *Session) observe(times []wire.HopTime, p *pending) {
 	if len(times) == len(s.hops) && p.until == len(s.hops)-1 {
 		s.timings = slices.Clone(times)
 	}
+	spent := credible(times, time.Since(p.begun))
 	for i, h := range s.hops[:p.until+1] {
 		if p.seq > h.counted {
 			h.account.delivered(p.rows, h.Blocks.Len())
 		}
-		if i < len(times) {
-			d := time.Duration(times[i].Wait+times[i].Compute) * time.Microsecond
-			s.p.parts.Scores.Served(h.Peer(), p.rows[0].Line, p.units*uint64(h.Blocks.Len()), d)
+		if i < len(spent) {
+			s.p.parts.Scores.Served(h.Peer(), p.rows[0].Line, p.units*uint64(h.Blocks.Len()), spent[i])
 		}
 	}
+}
+
+// credible returns how long each hop had a step, as the hops say, within what
+// the step took as the client saw it: a hop can write what it likes, for itself
+// and for those before it. A time longer than the step is not believed, 0 in its
+// place, which no rate is made of; if all together are longer, each is cut by
+// the same share.
+func credible(times []wire.HopTime, took time.Duration) []time.Duration {
+	spent, sum := make([]time.Duration, len(times)), time.Duration(0)
+	for i, t := range times {
+		d := (time.Duration(t.Wait) + time.Duration(t.Compute)) * time.Microsecond
+		if d <= took {
+			spent[i] = d
+			sum += d
+		}
+	}
+	if sum > took {
+		for i := range spent {
+			spent[i] = time.Duration(float64(spent[i]) * (float64(took) / float64(sum)))
+		}
+	}
+	return spent
 }

@@ -128,6 +128,7 @@ type pending struct {
 	rows  []wire.Row
 	units uint64                                // positions
 	until int                                   // last hop that computes them
+	begun time.Time                             // when it was sent
 	out   func(rows []wire.Row, payload []byte) // nil: nothing is wanted
 }
 

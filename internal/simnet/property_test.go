@@ -148,17 +148,23 @@ func (p *play) do(a action) error {
 	case "cancel":
 		ctx, cancel := context.WithTimeout(context.Background(), time.Duration(a.b)*time.Millisecond/4)
 		defer cancel()
-		ops, groups := []wire.BranchOp(nil), []pipeline.Group{group(id, b.Len(), tokens(p.seed, a.n))}
+		start := b.Len()
+		if a.a%2 == 0 {
+			start = a.b % (b.Len() + 1) // it takes the branch back
+		}
+		p.seed++
+		ops, groups := []wire.BranchOp(nil), []pipeline.Group{group(id, start, tokens(p.seed, a.n))}
 		if a.n%2 == 0 && len(ids) < 4 {
 			ops = []wire.BranchOp{pipeline.Fork(id, b.Len(), p.fresh)}
 		}
 		switch _, err := p.s.Step(ctx, ops, groups); {
 		case err == nil:
-			b.Append(groups[0].IDs)
 			if ops != nil {
-				p.ref[p.fresh] = b.Fork(groups[0].Start)
+				p.ref[p.fresh] = b.Fork(b.Len())
 				p.fresh++
 			}
+			b.Truncate(start)
+			b.Append(groups[0].IDs)
 		case ctx.Err() == nil:
 			return err
 		}

@@ -87,6 +87,7 @@ type HopError struct {
 	Err       error
 
 	retryAfter time.Duration // with FailBusy, what the hop said; 0: nothing
+	clock      bool          // it may be this machine's clock that is wrong
 }
 
 // Error implements error.

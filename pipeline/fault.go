@@ -12,6 +12,10 @@ const (
 	maxFaulty   = 4 // times that a hop had an internal error: it may be the step that causes it
 )
 
+// goneAgain is how soon a peer may not forget a session twice: no stage ends
+// one for idleness or age within it.
+const goneAgain = time.Minute
+
 // fault decides what an error of a step means: nil when the route is to be
 // mended and the step tried again, else the error to return.
 func (s *Session) fault(ctx context.Context, err error) error {
@@ -44,6 +48,13 @@ func (s *Session) fault(ctx context.Context, err error) error {
 // condemn notes that a hop has failed: the route is to be mended.
 func (s *Session) condemn(he *HopError) {
 	s.ready = false
+	if he.Kind == FailGone {
+		last, before := s.gone[he.Peer]
+		s.gone[he.Peer] = time.Now()
+		if before && time.Since(last) < goneAgain {
+			he.Kind = FailFaulty // it was opened again, and forgets it again
+		}
+	}
 	s.failures = append(s.failures, he)
 	s.p.parts.Log.Info("hop lost", "session", s.id.String()[:8], "epoch", s.epoch, "hop", he.Hop, "peer", he.Peer, "blocks", he.Blocks.String(), "kind", he.Kind.String(), "err", he.Err)
 	if he.Kind == FailEdge || he.Kind == FailGone || he.Kind == FailRefused && !he.Retryable {
@@ -52,7 +63,9 @@ func (s *Session) condemn(he *HopError) {
 	if he.Retryable && he.Hop < len(s.hops) && s.hops[he.Hop].Peer() == he.Peer {
 		s.hops[he.Hop].bad = true
 	}
-	s.p.parts.Scores.Failed(he.Peer, he.Kind)
+	if !he.clock {
+		s.p.parts.Scores.Failed(he.Peer, he.Kind)
+	}
 	switch he.Kind {
 	case FailDead, FailStalled:
 		// The directory keeps it out until it answers again; where there is

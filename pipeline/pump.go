@@ -161,6 +161,10 @@ func (s *Session) failed(i int, m *wire.Fail) error {
 	kind := kindOf(m.Code)
 	err := s.hopError(i, kind, m)
 	err.Retryable, err.retryAfter = kind == FailGone || m.Code.Retryable(), time.Duration(m.RetryAfter)*time.Millisecond
+	if m.Code == wire.CodeDeadline {
+		err.clock = true
+		err.Err = fmt.Errorf("%w; check this machine's clock, it may be wrong", m)
+	}
 	if kind == FailEdge {
 		e := edge{s.hops[i].Peer(), ""}
 		if i+1 < len(s.hops) {

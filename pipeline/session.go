@@ -91,8 +91,9 @@ type Session struct {
 	branches map[uint32]*branch
 	avoid    map[inference.PeerID]avoided
 	relay    map[edge]bool
-	progress time.Time   // when the session last got on
-	failures []*HopError // of this step
+	gone     map[inference.PeerID]time.Time // when a peer last said that it has forgotten the session
+	progress time.Time                      // when the session last got on
+	failures []*HopError                    // of this step
 	salt     uint64
 	timings  []wire.HopTime // of the last output
 
@@ -147,7 +148,7 @@ func (p *DistributedPipeline) Open(_ context.Context, o SessionOptions) (*Sessio
 	s := &Session{
 		p: p, opts: o, box: newMailbox(), class: o.Class,
 		waiting: map[uint64]*pending{}, branches: map[uint32]*branch{0: {}},
-		avoid: map[inference.PeerID]avoided{}, relay: map[edge]bool{},
+		avoid: map[inference.PeerID]avoided{}, relay: map[edge]bool{}, gone: map[inference.PeerID]time.Time{},
 		accounts: map[inference.PeerID]*hopAccount{}, progress: time.Now(),
 	}
 	if _, err := rand.Read(s.id[:]); err != nil {

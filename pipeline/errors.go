@@ -54,6 +54,7 @@ const (
 	FailFaulty                         // it answered with an internal error or nonsense
 	FailEdge                           // it cannot reach the next hop; nobody's fault
 	FailGone                           // it has forgotten the session, which may be opened again; nobody's fault
+	FailLeaving                        // it is leaving the network in good order; nobody's fault
 )
 
 // String returns the kind's name in logs.
@@ -73,6 +74,8 @@ func (k FailureKind) String() string {
 		return "edge"
 	case FailGone:
 		return "gone"
+	case FailLeaving:
+		return "leaving"
 	}
 	return fmt.Sprintf("failure %d", uint8(k))
 }
@@ -101,8 +104,10 @@ func (e *HopError) Unwrap() error { return e.Err }
 // kindOf maps a stage's answer to the kind of failure.
 func kindOf(c wire.Code) FailureKind {
 	switch c {
-	case wire.CodeBusy, wire.CodeDraining:
+	case wire.CodeBusy:
 		return FailBusy
+	case wire.CodeDraining:
+		return FailLeaving
 	case wire.CodeNextHop:
 		return FailEdge
 	case wire.CodeNoSession, wire.CodeDeadline:

@@ -4,6 +4,9 @@ import (
 	"context"
 	"fmt"
 	"time"
+
+	"github.com/farlabs/inference"
+	"github.com/farlabs/inference/pipeline/route"
 )
 
 // Bounds of how often one step is tried on other routes.
@@ -74,6 +77,8 @@ func (s *Session) condemn(he *HopError) {
 		s.shun(he.Peer, 10*time.Second, 500*time.Millisecond)
 	case FailBusy:
 		s.shun(he.Peer, 2*time.Second, max(he.retryAfter, 500*time.Millisecond))
+	case FailLeaving:
+		s.shun(he.Peer, 30*time.Second, 2*time.Second)
 	case FailRefused, FailFaulty:
 		s.shun(he.Peer, 30*time.Second, time.Second)
 	}
@@ -82,6 +87,10 @@ func (s *Session) condemn(he *HopError) {
 func (s *Session) noProgress(last *HopError) error {
 	if last.Kind == FailBusy {
 		return busy(last)
+	}
+	if last.Kind == FailLeaving {
+		missing := &route.NoRouteError{Missing: []inference.BlockRange{last.Blocks}, Nodes: len(s.hops)}
+		return fmt.Errorf("%w for %s: %w (before that: %w)", ErrNoRoute, s.opts.Timeout, missing, last)
 	}
 	return fmt.Errorf("%w for %s: %w", ErrNoProgress, s.opts.Timeout, last)
 }

@@ -27,7 +27,7 @@ func onProgress(l *simnet.Client, when func(p wire.Progress) bool, f func()) {
 }
 
 func TestLossWithoutASpareNamesTheMissingBlocks(t *testing.T) {
-	for name, strike := range map[string]func(*simnet.Node){"killed": (*simnet.Node).Kill, "frozen": (*simnet.Node).Freeze} {
+	for name, strike := range map[string]func(*simnet.Node){"killed": (*simnet.Node).Kill, "frozen": (*simnet.Node).Freeze, "leaving": (*simnet.Node).Leave} {
 		t.Run(name, func(t *testing.T) {
 			run(t, func(t *testing.T, c *simnet.Cluster) {
 				c.Delay(oneWay)

@@ -169,3 +169,12 @@ func TestEachFlagOfServeLandsInItsField(t *testing.T) {
 		t.Errorf("models %q as %q and %q on %s", f.models, f.id(0), f.id(1), f.listen)
 	}
 }
+
+// TestLookingAtTheNetworkNeedsNoSession: the command has no session's flags.
+func TestLookingAtTheNetworkNeedsNoSession(t *testing.T) {
+	var f connection
+	f.add(&cobra.Command{})
+	if o, err := f.session(); err != nil || o != (pipeline.SessionOptions{}) {
+		t.Errorf("options %+v, error %v", o, err)
+	}
+}

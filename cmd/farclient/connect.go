@@ -25,6 +25,7 @@ type connection struct {
 	bootstrap           []string
 	mdns, dataDir, logs string
 	wire                string
+	asks                bool // the command opens sessions: addSession was called
 	timeout             time.Duration
 	maxPrice            cli.USD
 	verbose             bool
@@ -40,6 +41,7 @@ func (f *connection) add(c *cobra.Command) {
 }
 
 func (f *connection) addSession(c *cobra.Command) {
+	f.asks = true
 	p := c.Flags()
 	p.StringVar(&f.wire, "wire", "bf16", "how hidden states travel and are rounded: bf16, or f32 (exact, twice the bytes)")
 	p.DurationVar(&f.timeout, "timeout", 30*time.Second, "give up after so long without progress")
@@ -51,6 +53,9 @@ func (f *connection) addSession(c *cobra.Command) {
 func (f *connection) session() (pipeline.SessionOptions, error) {
 	var o pipeline.SessionOptions
 	var err error
+	if !f.asks {
+		return o, nil
+	}
 	if f.wire != "" {
 		if o.Wire, err = inference.ParseWireDType(f.wire); err != nil {
 			return o, cli.Usagef("--wire: %w", err)

@@ -76,6 +76,10 @@ func (s *Session) sweep(ctx context.Context) error {
 // from restore on keep their branches.
 func (s *Session) openAll(ctx context.Context, hops []*hop, restore int, groups []Group) error {
 	s.withdraw()
+	bad := map[inference.PeerID]bool{}
+	for _, h := range s.hops {
+		bad[h.Peer()] = h.bad
+	}
 	s.epoch++
 	s.hops, s.seq, s.window, s.ready = hops, 0, s.windowBytes(), false
 	clear(s.waiting)
@@ -90,9 +94,14 @@ func (s *Session) openAll(ctx context.Context, hops []*hop, restore int, groups 
 		}
 	}
 	for _, peer := range s.enter(chain) {
-		if !slices.Contains(chain, peer) {
-			_ = s.p.parts.Links.Send(peer, &wire.Frame{Message: &wire.Close{Session: s.id, Outcome: inference.OutcomeNodeFault}})
+		if slices.Contains(chain, peer) {
+			continue
 		}
+		outcome := inference.OutcomeOK // it did what it was asked
+		if bad[peer] {
+			outcome = inference.OutcomeNodeFault
+		}
+		_ = s.p.parts.Links.Send(peer, &wire.Frame{Message: &wire.Close{Session: s.id, Outcome: outcome}})
 	}
 	if err := s.connect(ctx); err != nil {
 		return err

@@ -203,7 +203,14 @@ func TestHopThatIsNoLongerNeededIsTold(t *testing.T) {
 		c.Delay(oneWay)
 		c.Add("a", 0, 3)
 		b := c.Add("b", 3, 6)
-		l := c.Client("client", simnet.ClientOptions{})
+		told := map[inference.PeerID]inference.Outcome{}
+		note := func(to inference.PeerID, f *wire.Frame) []*wire.Frame {
+			if m, ok := f.Message.(*wire.Close); ok {
+				told[to] = m.Outcome
+			}
+			return []*wire.Frame{f}
+		}
+		l := c.Client("client", simnet.ClientOptions{Links: func(l pipeline.Links) pipeline.Links { return &tap{l, note} }})
 		s := open(t, l, pipeline.SessionOptions{})
 		defer s.Close()
 		a, x := tokens(1, 40), tokens(2, 8)
@@ -221,6 +228,9 @@ func TestHopThatIsNoLongerNeededIsTold(t *testing.T) {
 		}
 		if l := c.Node("a").Stage.Load(); l.Sessions != 0 {
 			t.Errorf("hop a: load %+v", l)
+		}
+		if told["a"] != inference.OutcomeOK || told["b"] != inference.OutcomeNodeFault {
+			t.Errorf("outcomes that the hops were told: %v", told)
 		}
 	})
 }

@@ -63,3 +63,52 @@ func TestPeerThatForgetsASessionTwiceIsReplaced(t *testing.T) {
 		}
 	})
 }
+
+func TestRelayedEdgeIsNotTheNextHopsFault(t *testing.T) {
+	next := &wire.Fail{Code: wire.CodeNextHop}
+	s, _ := failing(t)
+	var he *HopError
+	if errors.As(s.failed(1, next), &he); he.Kind != FailEdge || !s.relay[edge{"b", "c"}] {
+		t.Errorf("of a direct edge: %v", he)
+	}
+	if errors.As(s.failed(1, next), &he); he.Kind != FailEdge {
+		t.Errorf("of a direct edge, again in the same epoch: %v", he)
+	}
+	s.hops[1].relayed = true
+	if errors.As(s.failed(1, next), &he); he.Kind != FailFaulty || he.Peer != "b" {
+		t.Errorf("of an edge through the client: %v", he)
+	}
+	if errors.As(s.failed(2, next), &he); he.Kind != FailFaulty || he.Peer != "c" {
+		t.Errorf("of the last hop: %v", he)
+	}
+}
+
+func TestStepThatNeverCameIsNotTheNextHopsFault(t *testing.T) {
+	s, _ := failing(t)
+	s.enter([]inference.PeerID{"a", "b", "c"})
+	s.seq = 5
+	s.hops[0].progress.Received, s.hops[0].progress.Sent = 5, 5
+	now := time.Now()
+	stuck := func(received uint64) (he *HopError) {
+		s.hops[1].progress.Received = received
+		for _, d := range []time.Duration{0, 1900 * time.Millisecond, 2100 * time.Millisecond} {
+			err := s.edgeStuck(1, now.Add(d))
+			if errors.As(err, &he); he != nil && d < edgeQuiet {
+				t.Fatalf("after %v: %v", d, he)
+			}
+		}
+		return he
+	}
+	s.count("a", &wire.Step{Hop: 1, Seq: 4})
+	s.count("c", &wire.Step{Hop: 1, Seq: 5}) // not its to send
+	if he := stuck(4); he == nil || he.Peer != "a" || he.Kind != FailFaulty {
+		t.Errorf("a step that was not sent: %v", he)
+	}
+	s.count("a", &wire.Step{Hop: 1, Seq: 5})
+	if he := stuck(4); he == nil || he.Peer != "b" || he.Kind != FailStalled {
+		t.Errorf("a step that was passed on: %v", he)
+	}
+	if he := stuck(5); he != nil {
+		t.Errorf("a step that has arrived: %v", he)
+	}
+}

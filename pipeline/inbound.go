@@ -49,6 +49,7 @@ func (s *Session) unhold(epoch inference.Epoch, hop int, n uint64) {
 func (s *Session) receive(from inference.PeerID, f *wire.Frame) {
 	switch m := f.Message.(type) {
 	case *wire.Step:
+		s.count(from, m)
 		s.pass(from, m.Hop, int(m.Hop), f)
 		return
 	case *wire.Credit:
@@ -69,6 +70,22 @@ func (s *Session) receive(from inference.PeerID, f *wire.Frame) {
 	if !s.box.put(event{from: from, frame: f}) {
 		f.Release()
 	}
+}
+
+// count notes a step of an edge that runs through the client.
+func (s *Session) count(from inference.PeerID, m *wire.Step) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if i := int(m.Hop); m.Epoch == s.current && i > 0 && i < len(s.chain) && s.chain[i-1] == from {
+		s.passed[i] = max(s.passed[i], m.Seq)
+	}
+}
+
+// came returns the last step that came to the client for hop i.
+func (s *Session) came(i int) uint64 {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return min(s.passed[i], s.seq)
 }
 
 // pass sends a frame of an edge that runs through the client on: a step to hop

@@ -88,7 +88,7 @@ func (s *Session) openAll(ctx context.Context, hops []*hop, restore int, groups 
 		chain[i] = h.Peer()
 		h.opened, h.direct, h.bad, h.held, h.asked = false, false, false, nil, 0
 		h.progress, h.counted = wire.Progress{}, 0
-		h.since, h.behind, h.news = time.Time{}, time.Time{}, time.Now()
+		h.since, h.behind, h.owing, h.news = time.Time{}, time.Time{}, time.Time{}, time.Now()
 		if _, err := rand.Read(h.in[:]); err != nil {
 			return err
 		}
@@ -140,6 +140,7 @@ func (s *Session) enter(chain []inference.PeerID) (before []inference.PeerID) {
 	defer s.mu.Unlock()
 	before = s.chain
 	s.chain, s.current, s.held = chain, s.epoch, make([]int64, len(chain)+1)
+	s.passed = make([]uint64, len(chain))
 	return before
 }
 
@@ -204,6 +205,7 @@ func (s *Session) openMessage(i int, keep bool, groups []Group) (*wire.Open, err
 		m.Next, m.NextAddrs, m.Out = next.Peer(), next.Offer.Record.Addrs, next.in
 		m.Relay = m.Relay || s.relay[edge{h.Peer(), next.Peer()}]
 	}
+	h.relayed = m.Relay
 	voucher, err := s.openAccount(h, keep, groups)
 	if err != nil {
 		return nil, fmt.Errorf("hop %d blocks %s peer %s: %w", i+1, h.Blocks, h.Peer().Short(), err)

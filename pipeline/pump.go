@@ -170,8 +170,9 @@ func (s *Session) failed(i int, m *wire.Fail) error {
 		if i+1 < len(s.hops) {
 			e.to = s.hops[i+1].Peer()
 		}
-		if s.relay[e] {
-			return s.hopError(min(i+1, len(s.hops)-1), FailStalled, m)
+		if s.hops[i].relayed || e.to == "" {
+			// It has no edge that could fail.
+			return s.hopError(i, FailFaulty, m)
 		}
 		s.relay[e] = true
 	}
@@ -207,11 +208,25 @@ func (s *Session) question(now time.Time) error {
 }
 
 // edgeStuck reports a step that the hop before (or the client) sent and hop i
-// has not received for edgeQuiet: first the edge is blamed, then the hop.
+// has not received for edgeQuiet: first the edge is blamed, then the hop. Of an
+// edge through the client it is known whether the step came, whatever the hop
+// before says.
 func (s *Session) edgeStuck(i int, now time.Time) error {
 	h, sent := s.hops[i], s.seq
 	if i > 0 {
-		sent = s.hops[i-1].progress.Sent
+		prev := s.hops[i-1]
+		sent = prev.progress.Sent
+		if prev.opened && !prev.direct {
+			came := s.came(i)
+			if came >= sent {
+				prev.owing = time.Time{}
+			} else if prev.owing.IsZero() {
+				prev.owing = now
+			} else if now.Sub(prev.owing) >= edgeQuiet+s.travel() && prev.asked == 0 {
+				return s.hopError(i-1, FailFaulty, fmt.Errorf("step %d, which it says it sent, has not come", sent))
+			}
+			sent = came
+		}
 	}
 	if !h.opened || h.progress.Received >= sent {
 		h.behind = time.Time{}

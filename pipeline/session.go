@@ -75,7 +75,8 @@ type Session struct {
 	mu      sync.Mutex
 	chain   []inference.PeerID // of the current epoch, which is current
 	current inference.Epoch
-	held    []int64 // payload bytes that each hop's sender, and last the last hop, may not send again yet
+	passed  []uint64 // last step that was passed on to each hop, of edges through the client
+	held    []int64  // payload bytes that each hop's sender, and last the last hop, may not send again yet
 	closed  bool
 
 	// Owned by the caller.
@@ -112,6 +113,7 @@ type hop struct {
 	in       wire.Capability
 	opened   bool
 	direct   bool // its edge to the next hop is up
+	relayed  bool // it was told to send to the next hop through the client
 	bad      bool // it is to be replaced
 	held     []wire.BranchLength
 	progress wire.Progress
@@ -120,6 +122,7 @@ type hop struct {
 	since    time.Time // when the step that it computes was begun, as far as is known
 	asked    uint64    // nonce of a probe that it has not answered
 	behind   time.Time // since when a step sent to it has not arrived
+	owing    time.Time // since when a step that it says it sent through the client has not come
 	account  *hopAccount
 }
 

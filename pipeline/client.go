@@ -126,8 +126,8 @@ func (c *Client) Traffic(peer inference.PeerID) link.Stats { return c.mux.Stats(
 // Usage says what was spent, this process and earlier ones.
 func (c *Client) Usage() payment.Usage { return c.purse.Usage() }
 
-// Close leaves the network, in order: pipelines, sessions that wait for their
-// last receipts, links, node, books.
+// Close leaves the network, in order: sessions and their last receipts, links,
+// node, pipelines, books. Calls of sessions that run return ErrClosed.
 func (c *Client) Close() error {
 	c.once.Do(func() { c.closed = c.shut() })
 	return c.closed
@@ -138,6 +138,9 @@ func (c *Client) shut() error {
 	pipelines := c.pipelines
 	c.pipelines = nil
 	c.mu.Unlock()
+	// Sessions end first: a link that closes under one would look like peers
+	// that have died.
+	c.exchange.finish(nil)
 	var errs []error
 	if c.stop != nil {
 		c.stop()

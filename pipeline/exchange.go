@@ -27,6 +27,7 @@ type Exchange struct {
 	rest     chan struct{} // closed when they are none again
 	links    Links
 	sessions map[inference.SessionID]*Session
+	closed   bool // no session may begin any more
 	loads    map[uint64]chan inference.Load
 	claims   map[claimKey]claim
 }
@@ -96,11 +97,35 @@ func (x *Exchange) settle(end func()) {
 func (x *Exchange) add(s *Session) error {
 	x.mu.Lock()
 	defer x.mu.Unlock()
+	if x.closed || s.p.over {
+		return fmt.Errorf("open a session: %w", ErrClosed)
+	}
 	if len(x.sessions) >= maxSessions {
 		return fmt.Errorf("%d sessions are open in this process: %w", len(x.sessions), ErrBusy)
 	}
 	x.sessions[s.id] = s
 	return nil
+}
+
+// finish ends the sessions of a pipeline, nil: of all, and lets none begin. Wait
+// waits for their last receipts.
+func (x *Exchange) finish(p *DistributedPipeline) {
+	x.mu.Lock()
+	if p == nil {
+		x.closed = true
+	} else {
+		p.over = true
+	}
+	var end []*Session
+	for _, s := range x.sessions {
+		if p == nil || s.p == p {
+			end = append(end, s)
+		}
+	}
+	x.mu.Unlock()
+	for _, s := range end {
+		_ = s.end(inference.OutcomeAbort)
+	}
 }
 
 func (x *Exchange) remove(s *Session) {

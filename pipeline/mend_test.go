@@ -11,7 +11,9 @@ import (
 )
 
 // unreachable are Links over which nobody is reached, and what was sent.
-type unreachable struct{ told map[inference.PeerID]inference.Outcome }
+type unreachable struct {
+	told map[inference.PeerID]inference.Outcome
+}
 
 func (unreachable) Connect(context.Context, inference.PeerID) error { return errors.New("unreachable") }
 

@@ -128,6 +128,8 @@ type Parts struct {
 // safe for concurrent use.
 type DistributedPipeline struct {
 	parts Parts
+	over  bool         // no session may begin any more; under the Exchange's mu
+	use   sync.RWMutex // read-held while a session computes with the model's ends
 	once  sync.Once
 	close func() error // of what belongs to this pipeline
 	leave func() error // of the client that Connect made for it
@@ -159,8 +161,9 @@ func (p *DistributedPipeline) Blocks() int { return p.parts.Blocks }
 // Tokenizer returns the model's tokenizer.
 func (p *DistributedPipeline) Tokenizer() *tokenizer.Tokenizer { return p.parts.Tokenizer }
 
-// Close releases what was opened for this pipeline; after Connect it leaves the
-// network too.
+// Close ends the sessions of this pipeline, whose calls return ErrClosed from
+// then on, and releases what was opened for it; after Connect it leaves the
+// network too. It waits for calls that run: do not call it from Events.
 func (p *DistributedPipeline) Close() error {
 	if p.leave != nil {
 		return p.leave() // which releases p
@@ -170,6 +173,9 @@ func (p *DistributedPipeline) Close() error {
 
 func (p *DistributedPipeline) release() (err error) {
 	p.once.Do(func() {
+		p.parts.Exchange.finish(p)
+		p.use.Lock() // calls that run are told to end; those to come find it ended
+		defer p.use.Unlock()
 		if p.close != nil {
 			err = p.close()
 		}

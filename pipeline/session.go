@@ -223,6 +223,8 @@ func (s *Session) windowBytes() int64 {
 // of the rows that were wanted, in order. When a peer is lost the step is done
 // again on another route; only the first error that no route can mend comes back.
 func (s *Session) Step(ctx context.Context, ops []wire.BranchOp, groups []Group) ([]Hidden, error) {
+	s.p.use.RLock()
+	defer s.p.use.RUnlock()
 	if s.live.Err() != nil {
 		return nil, fmt.Errorf("step: %w", ErrClosed)
 	}
@@ -264,8 +266,14 @@ func (s *Session) joined(ctx context.Context) (context.Context, context.CancelFu
 	return ctx, func() { stop(); cancel(nil) }
 }
 
-// Logits runs the head over hidden states: one row of V logits for each row.
+// Logits runs the head over hidden states: one row of V logits for each row. A
+// session that was closed has none.
 func (s *Session) Logits(h Hidden) ([][]float32, error) {
+	s.p.use.RLock()
+	defer s.p.use.RUnlock()
+	if s.live.Err() != nil {
+		return nil, fmt.Errorf("logits: %w", ErrClosed) // the weights may be gone
+	}
 	ends := s.p.parts.Ends
 	n := len(h.Data) / ends.Hidden()
 	out := make([]float32, n*ends.Vocab())

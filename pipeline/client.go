@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"os"
 	"path/filepath"
 	"sync"
 	"time"
@@ -26,7 +27,8 @@ type ClientConfig struct {
 	// MDNS: "on", "off", or "auto", which is on unless every bootstrap address
 	// is a loopback one.
 	MDNS string
-	// DataDir keeps the payer's key, its books, ratings and remembered peers.
+	// DataDir keeps the payer's key, its books, ratings and remembered peers;
+	// "": DefaultDataDir.
 	DataDir string
 	// CacheDir holds models; "": the user's cache directory.
 	CacheDir string
@@ -56,6 +58,21 @@ type Client struct {
 	pipelines []*DistributedPipeline
 }
 
+// DefaultDataDir returns where the client of this user keeps its key and books:
+// $XDG_DATA_HOME/farlabs/farclient, or what stands for it on other systems. The
+// farclient command uses it too.
+func DefaultDataDir() string {
+	const below = "farlabs/farclient"
+	if dir := os.Getenv("XDG_DATA_HOME"); dir != "" {
+		return filepath.Join(dir, below)
+	}
+	home, err := os.UserHomeDir()
+	if err != nil {
+		return filepath.Join(os.TempDir(), below)
+	}
+	return filepath.Join(home, ".local", "share", below)
+}
+
 // maxKept bounds the payload memory that is kept for reuse.
 const maxKept = 64 << 20
 
@@ -66,7 +83,7 @@ func NewClient(ctx context.Context, cfg ClientConfig) (*Client, error) {
 		cfg.Log = slog.New(slog.DiscardHandler)
 	}
 	if cfg.DataDir == "" {
-		return nil, fmt.Errorf("client: a data directory is needed: %w", ErrInvalidRequest)
+		cfg.DataDir = DefaultDataDir()
 	}
 	mdns, err := farnet.ParseSwitch(cfg.MDNS)
 	if err != nil {

@@ -3,6 +3,8 @@ package pipeline
 import (
 	"context"
 	"errors"
+	"os"
+	"path/filepath"
 	"sync/atomic"
 	"testing"
 
@@ -25,6 +27,25 @@ func (e *mappedEnds) Head(*device.Queue, tensor.Buffer, tensor.Buffer) error {
 		e.late.Store(true)
 	}
 	return nil
+}
+
+func TestClientWithoutADataDirectoryUsesTheUsers(t *testing.T) {
+	home := t.TempDir()
+	t.Setenv("XDG_DATA_HOME", home)
+	dir := filepath.Join(home, "farlabs", "farclient")
+	if got := DefaultDataDir(); got != dir {
+		t.Errorf("%s, want %s", got, dir)
+	}
+	c, err := NewClient(context.Background(), ClientConfig{MDNS: "off", Workers: 1})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := c.Close(); err != nil {
+		t.Error(err)
+	}
+	if _, err := os.Stat(filepath.Join(dir, "payer.key")); err != nil {
+		t.Error(err)
+	}
 }
 
 func TestClosedPipelineEndsItsSessionsBeforeTheWeightsGo(t *testing.T) {

@@ -28,6 +28,7 @@ import (
 	"golang.org/x/term"
 
 	"github.com/farlabs/inference/internal/config"
+	"github.com/farlabs/inference/pipeline"
 )
 
 // Main runs root until it returns or a signal ends it, and returns the exit
@@ -191,14 +192,7 @@ func (s *Size) Set(v string) error {
 // DataDir returns the default directory for keys and books of a command:
 // $XDG_DATA_HOME/farlabs/NAME, or what stands for it on other systems.
 func DataDir(name string) string {
-	if dir := os.Getenv("XDG_DATA_HOME"); dir != "" {
-		return filepath.Join(dir, "farlabs", name)
-	}
-	home, err := os.UserHomeDir()
-	if err != nil {
-		return filepath.Join(os.TempDir(), "farlabs", name)
-	}
-	return filepath.Join(home, ".local", "share", "farlabs", name)
+	return filepath.Join(filepath.Dir(pipeline.DefaultDataDir()), name)
 }
 
 // Logger returns a logger to standard error in the format asked for: "text"

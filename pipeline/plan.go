@@ -1,10 +1,12 @@
 package pipeline
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"maps"
+	"slices"
 	"time"
 
 	"github.com/farlabs/inference"
@@ -195,27 +197,66 @@ func newHops(l []route.Hop) []*hop {
 func (s *Session) offers(ctx context.Context, need route.Need) []inference.Offer {
 	records := s.p.parts.Directory.Records(need.Digest)
 	offers := make([]inference.Offer, 0, len(records))
-	var ask []inference.PeerID
 	for _, r := range records {
 		offers = append(offers, inference.Offer{
 			Record: r, RTT: s.p.parts.Directory.RTT(r.Peer),
 			Score: s.p.parts.Scores.Score(r.Peer), Observed: s.p.parts.Scores.Observed(r.Peer),
 		})
-		if len(ask) < shortlist && r.State == inference.StateServing && !need.Avoid[r.Peer] && len(s.hops) == 0 {
-			ask = append(ask, r.Peer)
-		}
 	}
 	// With one candidate per block range there is nothing to choose; with a
 	// session at a standstill there is no time to ask.
-	if len(ask) > 1 && overlapping(records) {
-		loads := s.p.parts.Exchange.Loads(ctx, ask, loadTimeout)
-		for i := range offers {
-			if l, ok := loads[offers[i].Record.Peer]; ok {
-				offers[i].Load = &l
-			}
-		}
+	if len(s.hops) > 0 || !overlapping(records) {
+		return offers
+	}
+	if ask := candidates(offers, need); len(ask) > 1 {
+		assign(offers, s.p.parts.Exchange.Loads(ctx, ask, loadTimeout))
 	}
 	return offers
+}
+
+// candidates returns the peers whose load is asked: those that would be the
+// fastest if nobody had anything to do.
+func candidates(offers []inference.Offer, need route.Need) []inference.PeerID {
+	type candidate struct {
+		peer inference.PeerID
+		ms   float64
+	}
+	var all []candidate
+	for i := range offers {
+		o := &offers[i]
+		r := &o.Record
+		if r.State != inference.StateServing || need.Avoid[r.Peer] || need.Class != "" && r.Class != need.Class || !r.Blocks.Overlaps(need.Blocks) {
+			continue
+		}
+		all = append(all, candidate{r.Peer, route.Estimate(o, need)})
+	}
+	slices.SortStableFunc(all, func(a, b candidate) int { return cmp.Compare(a.ms, b.ms) })
+	var ask []inference.PeerID
+	for _, c := range all[:min(len(all), shortlist)] {
+		ask = append(ask, c.peer)
+	}
+	return ask
+}
+
+// assign gives offers their loads. One whose load is not known counts as no
+// less busy than the others usually are.
+func assign(offers []inference.Offer, loads map[inference.PeerID]inference.Load) {
+	if len(loads) == 0 {
+		return
+	}
+	var queues []int
+	for _, l := range loads {
+		queues = append(queues, l.Queue)
+	}
+	slices.Sort(queues)
+	usual := inference.Load{Queue: queues[len(queues)/2]}
+	for i := range offers {
+		l, ok := loads[offers[i].Record.Peer]
+		if !ok {
+			l = usual
+		}
+		offers[i].Load = &l
+	}
 }
 
 func overlapping(records []inference.NodeRecord) bool {

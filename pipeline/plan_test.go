@@ -143,3 +143,50 @@ func TestPatienceIsBounded(t *testing.T) {
 		}
 	}
 }
+
+func TestLoadOfTheFastestIsAsked(t *testing.T) {
+	var offers []inference.Offer
+	add := func(peer string, decode, score float64, rtt time.Duration) {
+		o := inference.Offer{Record: record(peer, 0, 6, 1), RTT: rtt, Score: score}
+		o.Record.Rates.Decode, o.Record.Rates.Prefill = decode, decode
+		offers = append(offers, o)
+	}
+	for i := range 2 * shortlist {
+		add(fmt.Sprintf("slow %02d", i), 9, 1, time.Millisecond)
+	}
+	add("x far", 1, 1, time.Second)
+	add("x poor", 1, 0, time.Millisecond)
+	add("x draining", 1, 1, time.Millisecond)
+	offers[len(offers)-1].Record.State = inference.StateDraining
+	add("x other class", 1, 1, time.Millisecond)
+	offers[len(offers)-1].Record.Class = "d"
+	add("x fast", 1, 1, time.Millisecond)
+	need := route.Need{Class: "c", Blocks: inference.BlockRange{Start: 0, End: 6}, Prefill: 128, Decode: 128}
+	ask := candidates(offers, need)
+	if len(ask) != shortlist || ask[0] != "x fast" {
+		t.Errorf("%d are asked: %v", len(ask), ask)
+	}
+	for _, peer := range ask {
+		if peer == "x far" || peer == "x draining" || peer == "x other class" {
+			t.Errorf("%s is asked", peer)
+		}
+	}
+}
+
+func TestUnaskedPeerIsNotTakenForIdle(t *testing.T) {
+	var offers []inference.Offer
+	loads := map[inference.PeerID]inference.Load{}
+	for i, queue := range []int{8, 1, 4} {
+		r := record(fmt.Sprint(i), 0, 6, 1)
+		offers = append(offers, inference.Offer{Record: r})
+		loads[r.Peer] = inference.Load{Queue: queue}
+	}
+	offers = append(offers, inference.Offer{Record: record("unasked", 0, 6, 1)})
+	assign(offers, loads)
+	for i, want := range []int{8, 1, 4, 4} {
+		if l := offers[i].Load; l == nil || l.Queue != want {
+			t.Errorf("%s: %+v, want a queue of %d", offers[i].Record.Peer, l, want)
+		}
+	}
+	assign(offers[:1], nil)
+}

@@ -67,6 +67,17 @@ func blockTime(o *inference.Offer, need Need) float64 {
 	return t * busy * stretch(o.Score) * jitter(need.Salt, o.Record.Peer)
 }
 
+// Estimate returns the expected milliseconds that a session spends on one block
+// of the offer: its time there, and the block's share of the network delay.
+func Estimate(o *inference.Offer, need Need) float64 {
+	rtt := o.RTT
+	if rtt <= 0 {
+		rtt = unknownRTT
+	}
+	network := ms(rtt) * float64(max(need.Decode, 1)) / float64(max(o.Record.Blocks.Len(), 1))
+	return blockTime(o, need) + network
+}
+
 // edge returns the one-way delay from offer i to offer j, ms: what i measured,
 // else the larger of the client's delays to the two.
 func (g *graph) edge(i, j int) float64 {

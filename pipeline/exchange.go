@@ -134,6 +134,13 @@ func (x *Exchange) remove(s *Session) {
 	delete(x.sessions, s.id)
 }
 
+// several reports whether more than one session is open.
+func (x *Exchange) several() bool {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	return len(x.sessions) > 1
+}
+
 func (x *Exchange) find(id inference.SessionID) *Session {
 	x.mu.Lock()
 	defer x.mu.Unlock()

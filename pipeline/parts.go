@@ -128,6 +128,7 @@ type Parts struct {
 // safe for concurrent use.
 type DistributedPipeline struct {
 	parts Parts
+	heads heads
 	over  bool         // no session may begin any more; under the Exchange's mu
 	use   sync.RWMutex // read-held while a session computes with the model's ends
 	once  sync.Once
@@ -143,7 +144,7 @@ func New(parts Parts) *DistributedPipeline {
 	if parts.Scores == nil {
 		parts.Scores = noScores{}
 	}
-	return &DistributedPipeline{parts: parts}
+	return &DistributedPipeline{parts: parts, heads: heads{ends: parts.Ends, queue: parts.Queue}}
 }
 
 // Model returns the id that the pipeline was opened with.

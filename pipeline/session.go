@@ -4,11 +4,11 @@ import (
 	"context"
 	"crypto/rand"
 	"fmt"
+	"slices"
 	"sync"
 	"time"
 
 	"github.com/farlabs/inference"
-	"github.com/farlabs/inference/kernels/tensor"
 	"github.com/farlabs/inference/pipeline/route"
 	"github.com/farlabs/inference/pipeline/wire"
 )
@@ -274,18 +274,9 @@ func (s *Session) Logits(h Hidden) ([][]float32, error) {
 	if s.live.Err() != nil {
 		return nil, fmt.Errorf("logits: %w", ErrClosed) // the weights may be gone
 	}
-	ends := s.p.parts.Ends
-	n := len(h.Data) / ends.Hidden()
-	out := make([]float32, n*ends.Vocab())
-	if err := ends.Head(s.p.parts.Queue, tensor.Of(out, n, ends.Vocab()), tensor.Of(h.Data, n, ends.Hidden())); err != nil {
-		return nil, fmt.Errorf("head: %w", err)
+	out, err := s.p.heads.run(h.Data, s.p.parts.Exchange.several())
+	if err != nil {
+		return nil, err
 	}
-	if err := s.p.parts.Queue.Wait(); err != nil {
-		return nil, fmt.Errorf("head: %w", err)
-	}
-	rows := make([][]float32, n)
-	for i := range rows {
-		rows[i] = out[i*ends.Vocab() : (i+1)*ends.Vocab()]
-	}
-	return rows, nil
+	return slices.Collect(slices.Chunk(out, s.p.parts.Ends.Vocab())), nil
 }

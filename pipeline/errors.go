@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/farlabs/inference"
+	"github.com/farlabs/inference/pipeline/route"
 	"github.com/farlabs/inference/pipeline/wire"
 )
 
@@ -117,3 +118,18 @@ func kindOf(c wire.Code) FailureKind {
 	}
 	return FailRefused
 }
+
+// priceError is ErrPriceCeiling in USD; it unwraps to the planner's error, in wei.
+type priceError struct{ *route.CeilingError }
+
+// Error implements error.
+func (e *priceError) Error() string {
+	return fmt.Sprintf("%v: the cheapest route asks %.6g USD per 1M tokens, the ceiling is %.6g",
+		ErrPriceCeiling, usdPerMillion(e.Cheapest), usdPerMillion(e.Ceiling))
+}
+
+// Is reports that e is ErrPriceCeiling.
+func (e *priceError) Is(target error) bool { return target == ErrPriceCeiling }
+
+// Unwrap returns the planner's error.
+func (e *priceError) Unwrap() error { return e.CeilingError }

@@ -47,8 +47,7 @@ func (s *Session) plan(ctx context.Context) (hops []*hop, restore int, err error
 		}
 		var ceiling *route.CeilingError
 		if errors.As(err, &ceiling) {
-			return nil, 0, fmt.Errorf("%w: the cheapest route asks %.6g USD per 1M tokens, the ceiling is %.6g: %w",
-				ErrPriceCeiling, usdPerMillion(ceiling.Cheapest), usdPerMillion(ceiling.Ceiling), err)
+			return nil, 0, &priceError{ceiling}
 		}
 		left := s.opts.Timeout - time.Since(s.progress)
 		if left <= 0 {

@@ -144,6 +144,9 @@ func (f *asking) run(c *cobra.Command, prompt string) (err error) {
 	}
 	a, err := f.stream(c.Context(), out, p.Generate, f.request(f.messages(prompt)))
 	if err != nil {
+		if errors.Is(err, pipeline.ErrNoRoute) && len(f.bootstrap) > 0 && client.Node().Alone() {
+			return fmt.Errorf("%w\n%w", err, errUnreachable)
+		}
 		return explain(err)
 	}
 	if f.json {

@@ -37,6 +37,9 @@ func network() *cobra.Command {
 			return err
 		}
 		info := client.Network(c.Context(), time.Second)
+		if len(info.Nodes) == 0 && len(f.bootstrap) > 0 && client.Node().Alone() {
+			return errUnreachable
+		}
 		if asJSON {
 			cli.NewJSONLines(c.OutOrStdout()).Write(info)
 			return nil
@@ -46,6 +49,9 @@ func network() *cobra.Command {
 	}
 	return c
 }
+
+// errUnreachable says that what was given to find the network by is of no use.
+var errUnreachable = errors.New("none of the --bootstrap addresses answered: check address and peer id (a node prints both when it starts)")
 
 func printNetwork(w io.Writer, info pipeline.NetworkInfo, alone bool) {
 	if len(info.Nodes) == 0 {

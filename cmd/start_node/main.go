@@ -184,6 +184,10 @@ func (p *printer) event(e node.Event) {
 		say("Connecting to Far Labs Network …")
 	case node.EventJoined:
 		p.model = string(e.Model)
+		if e.Alone && e.Why != "" {
+			say("No other node found: %s.", e.Why)
+			return
+		}
 		if e.Alone {
 			say("No other node found: this one starts its own network. To add a node, run elsewhere:")
 			say("  start_node --model %s --bootstrap %s", e.Model, best(p.addrs))

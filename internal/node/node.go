@@ -332,7 +332,11 @@ func (n *Node) join(ctx context.Context) error {
 			serving++
 		}
 	}
-	n.cfg.Events(Event{Event: EventJoined, Model: n.model.ID, Peers: n.net.Peers(), Serving: serving, Alone: n.net.Alone()})
+	joined := Event{Event: EventJoined, Model: n.model.ID, Peers: n.net.Peers(), Serving: serving, Alone: n.net.Alone()}
+	if joined.Alone && len(n.cfg.Bootstrap) > 0 {
+		joined.Why = "none of the --bootstrap addresses answered: check address and peer id; they are tried again"
+	}
+	n.cfg.Events(joined)
 	return nil
 }
 

@@ -226,3 +226,16 @@ func TestMissingBlocksAreNamedWithinTheTimeout(t *testing.T) {
 		t.Errorf("farclient network: status %d\n%s%s", out.Code, out.Stdout, out.Stderr)
 	}
 }
+
+// TestBootstrapThatDoesNotAnswerIsNamed: an address mistyped must not pass for
+// a network of one's own.
+func TestBootstrapThatDoesNotAnswerIsNamed(t *testing.T) {
+	processes(t)
+	const dead = "/ip4/127.0.0.1/tcp/1/p2p/12D3KooWBm2CA5M3Nut8KxeMGTco3JyoRZWs2W8SdCepFXR1wnZp"
+	refused(t, Run(t, "farclient", "network", "--bootstrap", dead, "--data-dir", t.TempDir()), 1, "--bootstrap", "answered")
+	refused(t, Run(t, "farclient", "run", "--timeout", "1s", "--bootstrap", dead, "--data-dir", t.TempDir(), "hi"), 1, "0:30", "--bootstrap", "answered")
+	n := Start(t, NodeOptions{Blocks: "0:1", Bootstrap: []string{dead}})
+	if e := n.Wait("joined"); !e.Alone || !strings.Contains(e.Why, "--bootstrap") {
+		t.Errorf("the node says %+v", e)
+	}
+}

@@ -6,46 +6,13 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/farlabs/inference/internal/cli"
-	"github.com/farlabs/inference/model/catalog"
 	"github.com/farlabs/inference/payment"
 )
 
 func usage() *cobra.Command {
-	var dataDir string
-	var asJSON bool
-	c := &cobra.Command{Use: "usage", Short: "Show what was earned", Args: cobra.NoArgs}
-	c.Flags().StringVar(&dataDir, "data-dir", cli.DataDir("start_node"), "where the books are kept")
-	c.Flags().BoolVar(&asJSON, "json", false, "print one JSON object")
-	load := cli.Settings(c, "start_node")
-	c.RunE = func(c *cobra.Command, _ []string) error {
-		if _, done, err := load(); done || err != nil {
-			return err
-		}
-		u, err := payment.ReadEarnings(filepath.Join(dataDir, "earned"))
-		if err != nil {
-			return err
-		}
-		if asJSON {
-			cli.NewJSONLines(c.OutOrStdout()).Write(u)
-			return nil
-		}
-		cli.PrintUsage(c.OutOrStdout(), u, "payer")
-		return nil
-	}
-	return c
+	return cli.UsageCommand("start_node", "Show what was earned", "payer", func(dir string) (payment.Usage, error) {
+		return payment.ReadEarnings(filepath.Join(dir, "earned"))
+	})
 }
 
-func models() *cobra.Command {
-	var asJSON bool
-	c := &cobra.Command{Use: "models", Short: "List the models of the catalog", Args: cobra.NoArgs}
-	c.Flags().BoolVar(&asJSON, "json", false, "print one JSON array")
-	c.RunE = func(c *cobra.Command, _ []string) error {
-		if asJSON {
-			cli.NewJSONLines(c.OutOrStdout()).Write(catalog.Entries())
-			return nil
-		}
-		cli.PrintModels(c.OutOrStdout(), cli.Have)
-		return nil
-	}
-	return c
-}
+func models() *cobra.Command { return cli.ModelsCommand() }

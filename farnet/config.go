@@ -5,14 +5,10 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"net/netip"
 	"strconv"
-	"strings"
 	"time"
 
 	"github.com/farlabs/inference"
-	"github.com/libp2p/go-libp2p/core/peer"
-	ma "github.com/multiformats/go-multiaddr"
 )
 
 // DefaultPort is the TCP and UDP port on which a node listens unless told
@@ -153,7 +149,7 @@ func (c *Config) Validate() error {
 		}
 	}
 	for _, a := range c.Bootstrap {
-		if _, err := parsePeerAddr(a); err != nil {
+		if err := CheckBootstrap(a); err != nil {
 			errs = append(errs, fmt.Errorf("bootstrap: %w", err))
 		}
 	}
@@ -172,59 +168,4 @@ func (c *Config) Validate() error {
 		}
 	}
 	return errors.Join(errs...)
-}
-
-// parseAddr reads a multiaddr without a peer id, or host:port, which stands
-// for that port on TCP and on QUIC.
-func parseAddr(s string) ([]ma.Multiaddr, error) {
-	if strings.HasPrefix(s, "/") {
-		a, err := ma.NewMultiaddr(s)
-		if err != nil {
-			return nil, fmt.Errorf("address %q: %w", s, err)
-		}
-		if _, err := a.ValueForProtocol(ma.P_P2P); err == nil {
-			return nil, fmt.Errorf("address %q: must not name a peer id", s)
-		}
-		return []ma.Multiaddr{a}, nil
-	}
-	i := strings.LastIndexByte(s, ':')
-	if i < 0 {
-		return nil, fmt.Errorf("address %q: want host:port or a multiaddr such as /ip4/0.0.0.0/tcp/%d", s, DefaultPort)
-	}
-	host, port := strings.Trim(s[:i], "[]"), s[i+1:]
-	if p, err := strconv.ParseUint(port, 10, 16); err != nil || strconv.FormatUint(p, 10) != port {
-		return nil, fmt.Errorf("address %q: port %q is not a number from 0 to 65535", s, port)
-	}
-	if host == "" {
-		host = "0.0.0.0"
-	}
-	kind := "/dns/"
-	if host == "localhost" {
-		host = "127.0.0.1"
-	}
-	if ip, err := netip.ParseAddr(host); err == nil {
-		kind = "/ip4/"
-		if ip.Is6() {
-			kind = "/ip6/"
-		}
-		host = ip.WithZone("").Unmap().String()
-	}
-	var out []ma.Multiaddr
-	for _, t := range []string{"/udp/" + port + "/quic-v1", "/tcp/" + port} {
-		a, err := ma.NewMultiaddr(kind + host + t)
-		if err != nil {
-			return nil, fmt.Errorf("address %q: %w", s, err)
-		}
-		out = append(out, a)
-	}
-	return out, nil
-}
-
-// parsePeerAddr reads a full multiaddr that ends in /p2p/<peer id>.
-func parsePeerAddr(s string) (*peer.AddrInfo, error) {
-	info, err := peer.AddrInfoFromString(s)
-	if err != nil {
-		return nil, fmt.Errorf("peer address %q: want one like /ip4/192.0.2.1/tcp/%d/p2p/12D3Koo…, as start_node prints it: %w", s, DefaultPort, err)
-	}
-	return info, nil
 }

@@ -14,35 +14,6 @@ import (
 	ma "github.com/multiformats/go-multiaddr"
 )
 
-func TestAddressForms(t *testing.T) {
-	for in, want := range map[string]string{
-		"0.0.0.0:4744":           "/ip4/0.0.0.0/udp/4744/quic-v1 /ip4/0.0.0.0/tcp/4744",
-		":4744":                  "/ip4/0.0.0.0/udp/4744/quic-v1 /ip4/0.0.0.0/tcp/4744",
-		"[::1]:0":                "/ip6/::1/udp/0/quic-v1 /ip6/::1/tcp/0",
-		"localhost:7":            "/ip4/127.0.0.1/udp/7/quic-v1 /ip4/127.0.0.1/tcp/7",
-		"node.example:7":         "/dns/node.example/udp/7/quic-v1 /dns/node.example/tcp/7",
-		"/ip4/127.0.0.1/tcp/900": "/ip4/127.0.0.1/tcp/900",
-	} {
-		got, err := parseAddr(in)
-		if err != nil {
-			t.Errorf("%s: %v", in, err)
-			continue
-		}
-		var text []string
-		for _, a := range got {
-			text = append(text, a.String())
-		}
-		if s := strings.Join(text, " "); s != want {
-			t.Errorf("%s: %s, want %s", in, s, want)
-		}
-	}
-	for _, in := range []string{"", "4744", "host:http", "1.2.3.4:70000", "1.2.3.4:", "/ip4/1.2.3.4/nothing", "/ip4/1.2.3.4/tcp/1/p2p/12D3KooWDEyBDMj6bLvxVmNCHxXoY5T5JNEfRrxeotVJ4mFwoaMo"} {
-		if got, err := parseAddr(in); err == nil {
-			t.Errorf("%q: taken as %v", in, got)
-		}
-	}
-}
-
 func TestValidateReportsEveryFault(t *testing.T) {
 	c := Config{Listen: []string{"nowhere"}, Bootstrap: []string{"/ip4/1.2.3.4/tcp/1"}, Announce: []string{"x"}, MDNS: 9, Heartbeat: -1, Key: []byte{1}}
 	err := c.Validate()

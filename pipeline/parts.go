@@ -101,6 +101,10 @@ type Events struct {
 	// Routed is called when a session has a new route: the first, and after
 	// every loss.
 	Routed func(session inference.SessionID, r RouteInfo)
+	// Waiting is called while a session has no route, each time that it has
+	// looked for one again, until Routed is called or the session's timeout is
+	// over. why is a *route.NoRouteError or a *BusyError.
+	Waiting func(session inference.SessionID, why error)
 }
 
 // Parts are what a DistributedPipeline is made of. Connect fills them; a

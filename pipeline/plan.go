@@ -53,6 +53,7 @@ func (s *Session) plan(ctx context.Context) (hops []*hop, restore int, err error
 		if left <= 0 {
 			return nil, 0, s.unroutable(err)
 		}
+		s.waits(err)
 		timer := time.NewTimer(min(left, s.nextChance()))
 		select {
 		case <-changed:
@@ -77,6 +78,18 @@ func (s *Session) nextChance() time.Duration {
 		}
 	}
 	return wait
+}
+
+// waits tells that there is no route now, and why.
+func (s *Session) waits(why error) {
+	e := s.p.parts.Events.Waiting
+	if e == nil {
+		return
+	}
+	if n := len(s.failures); n > 0 && s.failures[n-1].Kind == FailBusy {
+		why = busy(s.failures[n-1])
+	}
+	e(s.id, why)
 }
 
 func (s *Session) unroutable(err error) error {

@@ -130,6 +130,30 @@ func TestPeerThatFailedIsAskedAgainWhereThereIsNoOther(t *testing.T) {
 	})
 }
 
+func TestASessionTellsWhatItWaitsFor(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := planning(t, list{record("a", 0, 4, 1)}, SessionOptions{Timeout: 3 * time.Second}, "")
+		var told []error
+		s.p.parts.Events.Waiting = func(id inference.SessionID, why error) {
+			if id != s.ID() {
+				t.Errorf("session %s", id)
+			}
+			told = append(told, why)
+		}
+		_, _, err := s.plan(context.Background())
+		var none *route.NoRouteError
+		if !errors.Is(err, ErrNoRoute) || len(told) == 0 || !errors.As(told[0], &none) || none.Missing[0] != (inference.BlockRange{Start: 4, End: 6}) {
+			t.Errorf("it told %v, then %v", told, err)
+		}
+		told, s.progress = nil, time.Now()
+		s.failures = []*HopError{{Kind: FailBusy, Peer: "b", Blocks: inference.BlockRange{Start: 4, End: 6}}}
+		_, _, _ = s.plan(context.Background())
+		if len(told) == 0 || !errors.Is(told[0], ErrBusy) {
+			t.Errorf("of a busy node it told %v", told)
+		}
+	})
+}
+
 func TestPatienceIsBounded(t *testing.T) {
 	s := newTestSession(t, SessionOptions{})
 	h := &hop{Hop: route.Hop{Blocks: inference.BlockRange{Start: 0, End: 6}}}

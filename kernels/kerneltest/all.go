@@ -5,6 +5,8 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"github.com/farlabs/inference/kernels/device"
 )
 
 // Implementation is one way to compute ops.
@@ -15,14 +17,27 @@ type Implementation struct {
 	Use     func() (restore func())
 }
 
-// registry lists the implementations; assembly and devices join here.
-var registry = []Implementation{
-	{Name: "generic", Missing: func() string { return "" }, Use: func() func() { return func() {} }},
+// registry lists the implementations; other devices will join here.
+var registry = []Implementation{ofSet(device.Generic), ofSet(device.AVX2), ofSet(device.AVX512)}
+
+// ofSet is the implementation of every op by a kernel set.
+func ofSet(set device.KernelSet) Implementation {
+	return Implementation{
+		Name: set.String(),
+		Missing: func() string {
+			if !slices.Contains(device.Supported(), set) {
+				return "this processor or build cannot run it"
+			}
+			return ""
+		},
+		Use: func() func() { return device.UseKernels(set) },
+	}
 }
 
 // All runs f as a subtest on each implementation of op. Hardware that is
 // missing skips, unless FARLABS_EXPECT, a list with commas, promised its name.
-// FARLABS_KERNELS, a name, limits the run to one implementation.
+// FARLABS_KERNELS, a name, limits the run to one implementation. Subtests of
+// f must not outlive it (no t.Parallel): the implementation is process-wide.
 func All(t *testing.T, op string, f func(t *testing.T, impl string)) {
 	t.Helper()
 	run(t, registry, os.Getenv("FARLABS_KERNELS"), os.Getenv("FARLABS_EXPECT"), op, f)

@@ -17,7 +17,7 @@ import (
 // computes an exponential.
 const (
 	grain    = 16384
-	grainExp = 2048
+	grainExp = 1024
 )
 
 // Add adds x to dst, both [n, d].
@@ -50,20 +50,21 @@ func check(op string, a, b tensor.Buffer) {
 
 func add(dst, x, _ []float32) {
 	x = x[:len(dst)]
-	for i := range dst {
+	for i := addVectors(dst, x); i < len(dst); i++ {
 		dst[i] += x[i]
 	}
 }
 
 func gateSiLU(dst, gate, up []float32) {
 	gate, up = gate[:len(dst)], up[:len(dst)]
-	for i := range dst {
+	for i := gateSiLUVectors(dst, gate, up); i < len(dst); i++ {
 		dst[i] = canon.SiLU(gate[i]) * up[i]
 	}
 }
 
 func roundBF16(x, _, _ []float32) {
-	for i, v := range x {
+	for i := roundBF16Vectors(x); i < len(x); i++ {
+		v := x[i]
 		u := math.Float32bits(v)
 		if v == v {
 			u += 0x7fff + u>>16&1

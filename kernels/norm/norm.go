@@ -53,10 +53,23 @@ func (j *job) rows(lo, hi int) {
 	d := len(j.weight)
 	for i := lo; i < hi; i++ {
 		x, y := j.x[i*d:(i+1)*d], j.dst[i*d:(i+1)*d]
-		mean := canon.SumSquares(x) / float32(d)
+		mean := squares(x) / float32(d)
 		scale := 1 / float32(math.Sqrt(float64(mean+j.eps))) // correctly rounded: float64 has more than twice the bits
-		for k, w := range j.weight {
-			y[k] = float32(x[k]*scale) * w
+		for k := scaleVectors(y, x, j.weight, scale); k < d; k++ {
+			y[k] = float32(x[k]*scale) * j.weight[k]
 		}
 	}
+}
+
+// squares is canon.SumSquares.
+func squares(x []float32) float32 {
+	var s [canon.Lanes]float32
+	done := squaresVectors(&s, x)
+	if done == 0 {
+		return canon.SumSquares(x)
+	}
+	for i, v := range x[done:] {
+		s[i] += float32(v * v)
+	}
+	return canon.Tree(&s)
 }

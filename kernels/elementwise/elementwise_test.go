@@ -1,8 +1,10 @@
 package elementwise
 
 import (
+	"encoding/binary"
 	"fmt"
 	"math"
+	"slices"
 	"testing"
 
 	"github.com/farlabs/inference/kernels/device"
@@ -121,5 +123,114 @@ func TestOpsAllocateNothingAndCheckShapes(t *testing.T) {
 			}()
 			f()
 		}()
+	}
+}
+
+func FuzzOpsAreThoseOfPlainGo(f *testing.F) {
+	f.Add(kerneltest.Bytes(kerneltest.Floats(kerneltest.Rand(4), 3*77)))
+	f.Add(kerneltest.Bytes(slices.Concat(kerneltest.Special, kerneltest.Special, kerneltest.Special)))
+	f.Add(kerneltest.Bytes(slices.Concat(kerneltest.Special, kerneltest.Floats(kerneltest.Rand(5), len(kerneltest.Special)+29))))
+	q := device.NewQueue(1)
+	f.Cleanup(q.Close)
+	f.Fuzz(func(t *testing.T, data []byte) {
+		all := kerneltest.Bits(data)
+		n := len(all) / 3
+		a, b := all[:n], all[n:2*n]
+		var want [6][]float32
+		kerneltest.EachSet(func(impl string) {
+			row := func(x []float32) tensor.Buffer { return tensor.Of(slices.Clone(x), 1, n) }
+			sum, gated, rounded := row(a), row(a), row(a)
+			Add(q, sum, row(b))
+			GateSiLU(q, gated, gated, row(b))
+			RoundBF16(q, rounded)
+			raw := make([]byte, 2*n)
+			bf, half, read := make([]float32, n), make([]float32, n), make([]float32, n)
+			PutBF16(raw, a)
+			GetBF16(bf, raw)
+			PutF16(raw, a)
+			GetF16(half, raw)
+			GetF16(read, data[:2*n])
+			kerneltest.Same(t, impl+": bf16 there and back", bf, rounded.F32())
+			for i, got := range [6][]float32{sum.F32(), gated.F32(), rounded.F32(), half, read, bf} {
+				if impl == "generic" {
+					want[i] = got
+				}
+				kerneltest.Equal(t, fmt.Sprintf("%s: result %d", impl, i), got, want[i])
+			}
+		})
+	})
+}
+
+func TestConversionsAreThoseOfQuant(t *testing.T) {
+	kerneltest.All(t, "elementwise", func(t *testing.T, impl string) {
+		x := append(kerneltest.Floats(kerneltest.Rand(6), 40_001), kerneltest.Special...)
+		raw, back := make([]byte, 2*len(x)), make([]float32, len(x))
+		PutF16(raw, x)
+		GetF16(back, raw)
+		for i, v := range x {
+			h := binary.LittleEndian.Uint16(raw[2*i:])
+			if h != quant.F32ToF16(v) || math.Float32bits(back[i]) != math.Float32bits(quant.F16ToF32(h)) {
+				t.Fatalf("f16(%v) = %#x, back %v", v, h, back[i])
+			}
+		}
+		PutBF16(raw, x)
+		GetBF16(back, raw)
+		for i, v := range x {
+			h := binary.LittleEndian.Uint16(raw[2*i:])
+			if h != quant.F32ToBF16(v) || math.Float32bits(back[i]) != math.Float32bits(quant.BF16ToF32(h)) {
+				t.Fatalf("bf16(%v) = %#x, back %v", v, h, back[i])
+			}
+		}
+	})
+}
+
+// TestExponentialsAreThoseOfPlainGo goes through the numbers of either sign.
+func TestExponentialsAreThoseOfPlainGo(t *testing.T) {
+	const n = 1 << 16
+	gate, one := make([]float32, n), make([]float32, n)
+	got, want := kerneltest.Zeros(1, n), kerneltest.Zeros(1, n)
+	step := uint32(1009)
+	if testing.Short() {
+		step = 30011
+	}
+	for i := range one {
+		one[i] = 1
+	}
+	q := queue(t, 2)
+	for at := uint32(0); at < math.MaxUint32-n*step; {
+		for i := range gate {
+			gate[i] = math.Float32frombits(at)
+			at += step
+		}
+		kerneltest.Generic(func() { GateSiLU(q, want, tensor.Of(gate, 1, n), tensor.Of(one, 1, n)) })
+		kerneltest.EachSet(func(impl string) {
+			GateSiLU(q, got, tensor.Of(gate, 1, n), tensor.Of(one, 1, n))
+			kerneltest.Equal(t, impl, got.F32(), want.F32())
+		})
+	}
+}
+
+func BenchmarkOps(b *testing.B) {
+	x, y := kerneltest.Buffer(kerneltest.Rand(7), 1, 5632), kerneltest.Buffer(kerneltest.Rand(8), 1, 5632)
+	dst, raw := kerneltest.Zeros(1, 5632), make([]byte, 2*5632)
+	q := queue(b, 1)
+	for _, set := range device.Supported() {
+		for _, op := range []struct {
+			name string
+			run  func()
+		}{
+			{"add", func() { Add(q, dst, x) }},
+			{"silu", func() { GateSiLU(q, dst, x, y) }},
+			{"bf16", func() { RoundBF16(q, dst) }},
+			{"putbf16", func() { PutBF16(raw, x.F32()) }},
+			{"getbf16", func() { GetBF16(dst.F32(), raw) }},
+		} {
+			b.Run(fmt.Sprintf("%s/n=5632/impl=%s", op.name, set), func(b *testing.B) {
+				defer device.UseKernels(set)()
+				for b.Loop() {
+					op.run()
+				}
+			})
+		}
 	}
 }

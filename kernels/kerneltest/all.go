@@ -43,6 +43,23 @@ func All(t *testing.T, op string, f func(t *testing.T, impl string)) {
 	run(t, registry, os.Getenv("FARLABS_KERNELS"), os.Getenv("FARLABS_EXPECT"), op, f)
 }
 
+// Generic calls f with the plain Go kernels: what every other set must equal.
+func Generic(f func()) {
+	defer device.UseKernels(device.Generic)()
+	f()
+}
+
+// EachSet calls f with each kernel set that runs here, Generic first: for a
+// fuzz target, which has no subtests. f gets the set's name.
+func EachSet(f func(impl string)) {
+	for _, set := range device.Supported() {
+		func() {
+			defer device.UseKernels(set)()
+			f(set.String())
+		}()
+	}
+}
+
 func run(t *testing.T, registry []Implementation, only, expect, op string, f func(t *testing.T, impl string)) {
 	t.Helper()
 	if only != "" && !slices.ContainsFunc(registry, func(i Implementation) bool { return i.Name == only }) {

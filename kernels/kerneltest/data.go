@@ -28,6 +28,37 @@ func Floats(r *rand.Rand, n int) []float32 {
 	return x
 }
 
+// Special holds numbers at which arithmetic goes wrong first: zeros,
+// subnormals, ties of bfloat16 and of half precision, the ends of the
+// exponential, infinities, NaN.
+var Special = []float32{
+	0, float32(math.Copysign(0, -1)), 1e-45, -1e-45, 0x1p-126, -0x1p-126, 0x1.fffffcp-127,
+	1, -1, 0x1.01p0, 0x1.03p0, 0x1.002p0, 0x1.006p0, 65519.996, 65520, 0x1p-24, 0x1p-25, 0x1.8p-25,
+	88.72283, 88.72284, -87.33654, -87.33655, 104, -104, math.MaxFloat32, -math.MaxFloat32,
+	float32(math.Inf(1)), float32(math.Inf(-1)), float32(math.NaN()),
+}
+
+// Bits returns the numbers whose bits are in data, 4 bytes each: what a fuzz
+// target makes of its input. They begin 4 bytes past a multiple of 64 bytes,
+// where no vector is aligned.
+func Bits(data []byte) []float32 {
+	n := len(data) / 4
+	x := tensor.NewPool(0).Get(tensor.F32, 1, n+1).F32()[1:]
+	for i := range x {
+		x[i] = math.Float32frombits(binary.LittleEndian.Uint32(data[4*i:]))
+	}
+	return x
+}
+
+// Bytes is the inverse of [Bits], for a fuzz target's seeds.
+func Bytes(x []float32) []byte {
+	raw := make([]byte, 4*len(x))
+	for i, v := range x {
+		binary.LittleEndian.PutUint32(raw[4*i:], math.Float32bits(v))
+	}
+	return raw
+}
+
 // Buffer returns [rows, cols] of such numbers.
 func Buffer(r *rand.Rand, rows, cols int) tensor.Buffer {
 	return tensor.Of(Floats(r, rows*cols), rows, cols)

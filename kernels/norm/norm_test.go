@@ -94,3 +94,37 @@ func TestRMSAllocatesNothingAndChecksShapes(t *testing.T) {
 		}()
 	}
 }
+
+func FuzzRMSIsThatOfPlainGo(f *testing.F) {
+	f.Add(kerneltest.Bytes(kerneltest.Floats(kerneltest.Rand(4), 2*77)))
+	f.Add(kerneltest.Bytes(kerneltest.Floats(kerneltest.Rand(5), 2*16)))
+	f.Add(kerneltest.Bytes(append(kerneltest.Floats(kerneltest.Rand(6), 35), kerneltest.Special...)))
+	q := device.NewQueue(1)
+	f.Cleanup(q.Close)
+	f.Fuzz(func(t *testing.T, data []byte) {
+		all := kerneltest.Bits(data)
+		n := len(all) / 2
+		var want []float32
+		kerneltest.EachSet(func(impl string) {
+			got := make([]float32, n)
+			RMS(q, tensor.Of(got, 1, n), tensor.Of(all[:n], 1, n), all[n:2*n], 1e-5)
+			if impl == "generic" {
+				want = got
+			}
+			kerneltest.Equal(t, impl, got, want)
+		})
+	})
+}
+
+func BenchmarkRMS(b *testing.B) {
+	x, w, dst := kerneltest.Buffer(kerneltest.Rand(7), 1, 2048), make([]float32, 2048), kerneltest.Zeros(1, 2048)
+	for _, set := range device.Supported() {
+		b.Run("d=2048/impl="+set.String(), func(b *testing.B) {
+			defer device.UseKernels(set)()
+			q := queue(b, 1)
+			for b.Loop() {
+				RMS(q, dst, x, w, 1e-5)
+			}
+		})
+	}
+}

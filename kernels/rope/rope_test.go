@@ -27,7 +27,7 @@ func clone(x tensor.Buffer) tensor.Buffer {
 func TestApplyIsARotation(t *testing.T) {
 	kerneltest.All(t, "rope", func(t *testing.T, impl string) {
 		q, r := queue(t, 2), kerneltest.Rand(1)
-		for _, c := range []struct{ heads, dim, rotated int }{{1, 2, 2}, {3, 64, 64}, {9, 64, 16}, {2, 7, 6}, {2, 5, 0}} {
+		for _, c := range []struct{ heads, dim, rotated int }{{1, 2, 2}, {3, 64, 64}, {9, 64, 16}, {2, 80, 80}, {2, 40, 24}, {2, 7, 6}, {2, 5, 0}} {
 			for _, style := range []Style{Half, Interleaved} {
 				inv := Frequencies(c.rotated, 10000, nil)
 				positions := []int32{0, 1, 17, 17, 8191, 131071}
@@ -51,6 +51,14 @@ func TestApplyIsARotation(t *testing.T) {
 					}
 				}
 				kerneltest.Same(t, "position 0", got.Row(0), x.Row(0))
+
+				angles, turned := kerneltest.Zeros(len(positions), c.rotated), clone(x)
+				Angles(q, angles, positions, inv)
+				Rotate(q, turned, c.heads, c.dim, angles, style)
+				kerneltest.Same(t, "angles apart", turned.F32(), got.F32())
+				generic := clone(x)
+				kerneltest.Generic(func() { Apply(q, generic, c.heads, c.dim, positions, inv, style) })
+				kerneltest.Same(t, "generic", generic.F32(), got.F32())
 			}
 		}
 	})
@@ -118,10 +126,12 @@ func TestFactorsDivideFrequencies(t *testing.T) {
 
 func TestApplyAllocatesNothing(t *testing.T) {
 	q, x, inv, positions := queue(t, 2), kerneltest.Zeros(64, 576), Frequencies(64, 10000, nil), make([]int32, 64)
+	angles := kerneltest.Zeros(64, 64)
+	Angles(q, angles, positions, inv)
 	for range 50 {
 		Apply(q, x, 9, 64, positions, inv, Half)
 	}
-	if a := testing.AllocsPerRun(50, func() { Apply(q, x, 9, 64, positions, inv, Half) }); a != 0 {
+	if a := testing.AllocsPerRun(50, func() { Apply(q, x, 9, 64, positions, inv, Half); Rotate(q, x, 9, 64, angles, Half) }); a != 0 {
 		t.Errorf("%v allocations", a)
 	}
 }
@@ -133,6 +143,8 @@ func TestWhatDoesNotFitPanics(t *testing.T) {
 		func() { Apply(q, x, 2, 4, []int32{0}, inv, Half) },
 		func() { Apply(q, x, 2, 4, []int32{0, 1}, make([]float32, 3), Half) },
 		func() { Apply(q, x, 2, 4, []int32{0, 1}, inv, 2) },
+		func() { Angles(q, x, []int32{0, 1}, inv) },
+		func() { Rotate(q, x, 2, 4, kerneltest.Zeros(1, 4), Half) },
 		func() { Frequencies(3, 10000, nil) },
 		func() { Frequencies(4, 0.5, nil) },
 		func() { Frequencies(4, math.NaN(), nil) },
@@ -147,5 +159,51 @@ func TestWhatDoesNotFitPanics(t *testing.T) {
 			}()
 			f()
 		}()
+	}
+}
+
+func FuzzRotationIsThatOfPlainGo(f *testing.F) {
+	f.Add(kerneltest.Bytes(kerneltest.Floats(kerneltest.Rand(4), 200)), uint8(16), uint8(2), uint8(0), int32(77))
+	f.Add(kerneltest.Bytes(append(kerneltest.Floats(kerneltest.Rand(5), 99), kerneltest.Special...)), uint8(8), uint8(1), uint8(1), int32(-1))
+	q := device.NewQueue(1)
+	f.Cleanup(q.Close)
+	f.Fuzz(func(t *testing.T, data []byte, pairs, heads, style uint8, position int32) {
+		x := kerneltest.Bits(data)
+		half, n := int(pairs%64), 1+int(heads%8)
+		dim := len(x) / n
+		if 2*half > dim {
+			t.Skip()
+		}
+		x = x[:n*dim]
+		var want []float32
+		kerneltest.EachSet(func(impl string) {
+			got := append([]float32{}, x...)
+			Apply(q, tensor.Of(got, 1, n*dim), n, dim, []int32{position}, Frequencies(2*half, 1e4, nil), Style(style%2))
+			if want == nil {
+				want = got
+			}
+			kerneltest.Equal(t, impl, got, want)
+		})
+	})
+}
+
+func BenchmarkRotate(b *testing.B) {
+	for _, set := range device.Supported() {
+		b.Run("impl="+set.String(), func(b *testing.B) {
+			defer device.UseKernels(set)()
+			q, x, inv := queue(b, 1), kerneltest.Zeros(1, 2048), Frequencies(64, 1e4, nil)
+			angles := kerneltest.Zeros(1, 64)
+			Angles(q, angles, []int32{100}, inv)
+			for b.Loop() {
+				Rotate(q, x, 32, 64, angles, Half)
+			}
+		})
+	}
+}
+
+func BenchmarkAngles(b *testing.B) {
+	q, inv, angles := queue(b, 1), Frequencies(64, 1e4, nil), kerneltest.Zeros(1, 64)
+	for b.Loop() {
+		Angles(q, angles, []int32{100}, inv)
 	}
 }

@@ -12,6 +12,9 @@ import (
 	"github.com/farlabs/inference/model/arch"
 )
 
+// numerics is the form in which activations meet quantised weights.
+const numerics = matmul.Int8
+
 // block is one transformer block: h = x + mixer(norm(x)), x' = h + mlp(norm(h)).
 // It enqueues ops and never touches an element.
 type block struct {
@@ -65,10 +68,9 @@ func (b *block) forward(q *device.Queue, x tensor.Buffer, a *activations, w *scr
 	elementwise.Add(q, x, a.normed)
 
 	norm.RMS(q, a.normed, x, b.mlpNorm, b.eps)
-	matmul.Linear(q, a.gate, a.normed, b.gate, nil)
-	matmul.Linear(q, a.up, a.normed, b.up, nil)
+	matmul.Linear(q, a.normed, numerics, matmul.Product{Dst: a.gate, W: b.gate}, matmul.Product{Dst: a.up, W: b.up})
 	elementwise.GateSiLU(q, a.gate, a.gate, a.up)
-	matmul.Linear(q, a.normed, a.gate, b.down, nil)
+	matmul.Linear(q, a.gate, numerics, matmul.Product{Dst: a.normed, W: b.down})
 	elementwise.Add(q, x, a.normed)
 }
 

@@ -39,7 +39,8 @@ func loadEnds(c *weights.Checkpoint, spec *arch.Spec) (*Ends, error) {
 	}
 	const rows = 512
 	e := &Ends{spec: spec, pool: tensor.NewPool(8 * rows * int64(spec.Hidden))}
-	l := &loader{from: c}
+	l := &loader{from: c, queue: device.NewQueue(0)}
+	defer l.queue.Close()
 	var err error
 	if e.embed, err = l.matrix(spec.Embed()); err != nil {
 		return nil, err
@@ -101,7 +102,7 @@ func (e *Ends) Head(q *device.Queue, dst, hidden tensor.Buffer) error {
 	normed := e.pool.Get(tensor.F32, hidden.Rows, hidden.Cols)
 	defer normed.Release()
 	norm.RMS(q, normed, hidden, e.norm, e.spec.NormEps)
-	matmul.Linear(q, dst, normed, e.head, nil)
+	matmul.Linear(q, normed, numerics, matmul.Product{Dst: dst, W: e.head})
 	return q.Wait()
 }
 

@@ -44,12 +44,11 @@ func loadGQA(l *loader, s *arch.Spec, r arch.Rope, t *arch.BlockTensors, frequen
 
 // forward changes x [n, d] to the mixer's output.
 func (m *gqa) forward(q *device.Queue, x tensor.Buffer, a *activations, w *scratch) {
-	matmul.Linear(q, a.q, x, m.q, nil)
-	matmul.Linear(q, a.k, x, m.k, nil)
-	matmul.Linear(q, a.v, x, m.v, nil)
+	matmul.Linear(q, x, numerics,
+		matmul.Product{Dst: a.q, W: m.q}, matmul.Product{Dst: a.k, W: m.k}, matmul.Product{Dst: a.v, W: m.v})
 	rope.Apply(q, a.q, m.shape.Heads, m.shape.HeadDim, w.positions, m.frequencies, m.style)
 	rope.Apply(q, a.k, m.shape.KVHeads, m.shape.HeadDim, w.positions, m.frequencies, m.style)
 	attention.Store(q, a.k, a.v, m.shape, w.segments)
 	attention.Causal(q, a.mixed, a.q, m.shape, w.segments)
-	matmul.Linear(q, x, a.mixed, m.o, nil)
+	matmul.Linear(q, a.mixed, numerics, matmul.Product{Dst: x, W: m.o})
 }

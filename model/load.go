@@ -3,6 +3,7 @@ package model
 import (
 	"fmt"
 
+	"github.com/farlabs/inference/kernels/device"
 	"github.com/farlabs/inference/kernels/matmul"
 	"github.com/farlabs/inference/kernels/quant"
 	"github.com/farlabs/inference/model/arch"
@@ -29,7 +30,8 @@ func (m metadata) Tensors() []arch.Tensor {
 // loader takes tensors out of a checkpoint, checking each against the Spec.
 type loader struct {
 	from  *weights.Checkpoint
-	bytes int64 // of the tensors taken, as stored
+	queue *device.Queue // packs matrices
+	bytes int64         // of the tensors taken, as stored
 }
 
 // data maps one tensor. It borrows from the checkpoint.
@@ -49,13 +51,13 @@ func (l *loader) data(want arch.Tensor) (weights.Tensor, []byte, error) {
 	return t, raw, nil
 }
 
-// matrix returns a matrix [out, in] that may borrow from the checkpoint.
+// matrix returns a matrix [out, in], packed.
 func (l *loader) matrix(want arch.Tensor) (*matmul.Weights, error) {
 	t, raw, err := l.data(want)
 	if err != nil {
 		return nil, err
 	}
-	w, err := matmul.Pack(t.DType, want.Shape[0], want.Shape[1], raw)
+	w, err := matmul.Pack(l.queue, t.DType, want.Shape[0], want.Shape[1], raw)
 	if err != nil {
 		return nil, fmt.Errorf("%s: tensor %s: %w", l.from.Path(), want.Name, err)
 	}

@@ -5,6 +5,7 @@ import (
 	"sync"
 
 	inference "github.com/farlabs/inference"
+	"github.com/farlabs/inference/kernels/device"
 	"github.com/farlabs/inference/kernels/rope"
 	"github.com/farlabs/inference/kernels/tensor"
 	"github.com/farlabs/inference/model/arch"
@@ -47,7 +48,8 @@ func loadSpan(c *weights.Checkpoint, spec *arch.Spec, blocks inference.BlockRang
 		return nil, fmt.Errorf("%s: blocks %s of a model that has %d: %w",
 			c.Path(), blocks, spec.Layers, inference.ErrInvalid)
 	}
-	l := &loader{from: c}
+	l := &loader{from: c, queue: device.NewQueue(0)}
+	defer l.queue.Close()
 	var factors []float32
 	if spec.Names.RopeFactors != "" {
 		var err error

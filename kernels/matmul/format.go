@@ -1,97 +1,81 @@
 package matmul
 
-import (
-	"encoding/binary"
-	"unsafe"
+import "github.com/farlabs/inference/kernels/tensor"
 
-	"github.com/farlabs/inference/kernels/quant"
-	"github.com/farlabs/inference/kernels/tensor"
+// Rows are taken panelRows at a time, and in each the elements blockLen at a
+// time. docs/design/kernels.md has the tables that this file and its neighbours
+// speak of.
+const (
+	panelRows = 16
+	blockLen  = 32
 )
 
-// A row of a block format is read in two steps. First its quants are unpacked,
-// eight at a time in a uint64, to one byte per element, its scales to pairs
-// (scale, minimum) of float32, one per group of 16 or 32 elements. Then one
-// loop, the same for every format, computes
-//
-//	w = values[code]·scale + minimum
-//
-// for all elements, either into memory or straight into the sums. values maps a
-// code to its integer, offset taken off, so that the conversion is a load.
+// dtypes bounds the values of the dtypes of weights.
+const dtypes = int(tensor.Q6_K) + 1
 
-// format says how a block format's rows are read.
+// format says how the blocks of a dtype lie in a panel and how they are read.
 type format struct {
-	group  int           // elements per scale: 16, or 32
-	least  bool          // has minima; without, they are not added, since x + 0 is not always x
-	values *[256]float32 // code → integer
-	unpack func(c codes, raw []byte)
+	dtype  tensor.DType
+	span   int  // blocks that share a record of scales: those of one block of the file
+	codes  int  // bytes of the codes of a block, all rows of the panel
+	scales int  // bytes of a record of scales, all rows; 0 for the plain dtypes
+	bits   int  // of a code; 0 for the plain dtypes
+	minima bool // w = s·c + m; without, w = s·c
+	start  int  // which start of an activation's block takes the offset off the codes
+	offset int32
+
+	// pack writes the codes and scales of a panel from rows of the file, which
+	// lie rowBytes apart; there may be fewer than panelRows of them.
+	pack func(codes, scales, raw []byte, rows, rowBytes int)
+	// factors reads the scales of a row's block, the first or a later one of its
+	// span: of its first 16 elements, of its others, and its minimum.
+	factors func(scales []byte, block, row int) (s [2]float32, m float32)
 }
 
-// codes is a row between the two steps.
-type codes struct {
-	code  []byte       // [in]
-	scale [][2]float32 // [in/group]: scale, minimum
+var formats = [dtypes]*format{
+	tensor.F32:  {span: 1, codes: 2048, pack: packF32},
+	tensor.F16:  {span: 1, codes: 1024, pack: packHalves},
+	tensor.BF16: {span: 1, codes: 1024, pack: packHalves},
+	tensor.Q4_0: {span: 1, codes: 256, scales: 32, start: start8, offset: 8, pack: packQ4_0, bits: 4, factors: factors1},
+	tensor.Q4_1: {span: 1, codes: 256, scales: 64, minima: true, pack: packQ4_1, bits: 4, factors: factors2},
+	tensor.Q5_0: {span: 1, codes: 320, scales: 32, start: start16, offset: 16, pack: packQ5_0, bits: 5, factors: factors1},
+	tensor.Q5_1: {span: 1, codes: 320, scales: 64, minima: true, pack: packQ5_1, bits: 5, factors: factors2},
+	tensor.Q8_0: {span: 1, codes: 512, scales: 32, start: start128, offset: 128, pack: packQ8_0, bits: 8, factors: factors1},
+	tensor.Q4_K: {span: 8, codes: 256, scales: 320, minima: true, pack: packQ4_K, bits: 4, factors: factorsK},
+	tensor.Q5_K: {span: 8, codes: 320, scales: 320, minima: true, pack: packQ5_K, bits: 5, factors: factorsK},
+	tensor.Q6_K: {span: 8, codes: 384, scales: 288, start: start32, offset: 32, pack: packQ6_K, bits: 6, factors: factors6},
 }
 
-// formats of the block dtypes; the others have no unpack.
-var formats = map[tensor.DType]*format{
-	tensor.Q4_0: {32, false, integers(8), unpackQ4_0},
-	tensor.Q4_1: {32, true, integers(0), unpackQ4_1},
-	tensor.Q5_0: {32, false, integers(16), unpackQ5_0},
-	tensor.Q5_1: {32, true, integers(0), unpackQ5_1},
-	tensor.Q8_0: {32, false, signed(), unpackQ8_0},
-	tensor.Q4_K: {32, true, integers(0), unpackQ4_K},
-	tensor.Q5_K: {32, true, integers(0), unpackQ5_K},
-	tensor.Q6_K: {16, false, integers(32), unpackQ6_K},
-}
-
-// integers returns the table of code − offset.
-func integers(offset int) *[256]float32 {
-	t := new([256]float32)
-	for i := range t {
-		t[i] = float32(i - offset)
-	}
-	return t
-}
-
-// signed returns the table of codes in two's complement.
-func signed() *[256]float32 {
-	t := new([256]float32)
-	for i := range t {
-		t[i] = float32(int8(i))
-	}
-	return t
-}
-
-// halves is the value of every f16.
-var halves = func() *[1 << 16]float32 {
-	t := new([1 << 16]float32)
-	for i := range t {
-		t[i] = quant.F16ToF32(uint16(i))
-	}
-	return t
-}()
-
-// half reads the f16 at the head of b.
-func half(b []byte) float32 { return halves[binary.LittleEndian.Uint16(b)] }
-
-// scratch returns the number of floats that hold the codes of a row of in elements.
-func (f *format) scratch(in int) int { return in/4 + in/f.group*2 }
-
-// codesIn lays the codes of a row of in elements out in scratch memory.
-func (f *format) codesIn(mem []float32, in int) codes {
-	n := in / f.group
-	pairs, rest := mem[:2*n], mem[2*n:2*n+in/4]
-	return codes{
-		code:  unsafe.Slice((*byte)(unsafe.Pointer(unsafe.SliceData(rest))), in),
-		scale: unsafe.Slice((*[2]float32)(unsafe.Pointer(unsafe.SliceData(pairs))), n),
+func init() {
+	for d, f := range formats {
+		if f != nil {
+			f.dtype = tensor.DType(d)
+		}
 	}
 }
 
-// arrays returns s as whole arrays A of its elements E, in the same memory:
-// indices into an array that are constants need no check.
-func arrays[A, E any](s []E) []A {
-	var a A
-	var e E
-	n := len(s) / int(unsafe.Sizeof(a)/unsafe.Sizeof(e))
-	return unsafe.Slice((*A)(unsafe.Pointer(unsafe.SliceData(s))), n)
+// plain reports that weights are no codes.
+func (f *format) plain() bool { return f.bits == 0 }
+
+// formatOf returns the format of a dtype, nil if it is none of weights.
+func formatOf(d tensor.DType) *format {
+	if int(d) < dtypes {
+		return formats[d]
+	}
+	return nil
 }
+
+// blocks returns the blocks of a row of in elements, whole spans of them.
+func (f *format) blocks(in int) int {
+	n := (in + blockLen - 1) / blockLen
+	return (n + f.span - 1) / f.span * f.span
+}
+
+// regions returns the bytes of a panel's codes and of its scales.
+func (f *format) regions(in int) (codes, scales int) {
+	n := f.blocks(in)
+	return align(n * f.codes), align(n / f.span * f.scales)
+}
+
+// align returns n rounded up to a multiple of a cache line and a ZMM register.
+func align(n int) int { return (n + 63) &^ 63 }

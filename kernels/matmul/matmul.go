@@ -1,146 +1,205 @@
 // Package matmul multiplies rows of activations by weights of any dtype.
 //
 // In: activations x [n, in] of float32 and [Weights] [out, in], packed once
-// from the bytes of a model file. Out: x·Wᵀ [n, out] of float32. The weights
-// are dequantised on the fly, to exactly the values of quant.Dequantize; no
-// copy of a matrix is kept. Each output element is a sum over in of 16 lanes
-// (package canon), whatever n, the worker and the tile.
+// from the bytes of a model file, or borrowed from memory that holds them
+// packed. Out: x·Wᵀ [n, out] of float32. Quantised weights meet activations of
+// eight bits or of float32, as [Activations] says; nothing but tiles in
+// registers is ever dequantised. The arithmetic, the same to the bit for every
+// set of kernels, batch and worker, and the layout of packed weights stand in
+// docs/design/kernels.md.
 //
-// The package owns nothing but scratch memory, bounded per worker and call. It
-// knows nothing of layers or names.
+// The package owns nothing but memory for the activations of the calls that
+// run, bounded per call. It knows nothing of layers, names or files.
 package matmul
 
 import (
 	"fmt"
+	"unsafe"
 
-	"github.com/farlabs/inference/kernels/canon"
 	"github.com/farlabs/inference/kernels/device"
 	"github.com/farlabs/inference/kernels/tensor"
 )
 
 const (
-	// fewRows is the most rows that are multiplied without a tile; more of them
-	// are worth one that is not full.
-	fewRows = 3
-	// packedLimit bounds the floats of x that are laid out at a time, unless a
-	// single tile needs more: 4 MiB. Larger batches are cut.
-	packedLimit = 1 << 20
-	// panelLimit bounds the floats of weights that a worker dequantises at a
-	// time, unless a single row has more: 256 KiB, a part of its L2 cache.
-	panelLimit = 1 << 16
-	// panelRows is the most rows of weights that a worker dequantises at a time.
-	panelRows = 16
-	// grain is the number of weights worth handing to another worker.
-	grain = 1 << 14
+	// fewRows is the most rows whose activations are prepared by the caller
+	// alone: waking a worker takes longer.
+	fewRows = 4
+	// batchLimit bounds the bytes of prepared activations, unless a single tile
+	// needs more. Larger batches are cut.
+	batchLimit = 4 << 20
+	// callBlocks is the most blocks of a row in one call of a kernel, so that
+	// it takes under 100 µs.
+	callBlocks = 512
 )
 
-// Linear writes x·Wᵀ + bias to dst: x [n, in], dst [n, out], both f32; bias has
-// out elements or is nil. dst must not overlap x. It borrows everything.
-func Linear(q *device.Queue, dst, x tensor.Buffer, w *Weights, bias []float32) {
-	if x.Cols != w.in || dst.Cols != w.out || dst.Rows != x.Rows || bias != nil && len(bias) != w.out {
-		panic(fmt.Sprintf("matmul: [%d,%d] = [%d,%d] × weights [%d,%d], %d biases",
-			dst.Rows, dst.Cols, x.Rows, x.Cols, w.out, w.in, len(bias)))
+// Product is one matrix of a call of [Linear].
+type Product struct {
+	Dst  tensor.Buffer // [n, out] F32; gets x·Wᵀ + Bias
+	W    *Weights      // [out, in]
+	Bias []float32     // [out], or nil for none
+}
+
+// Linear multiplies x [n, in] F32 by each of the products' weights. It borrows
+// everything; no Dst may overlap x or another.
+func Linear(q *device.Queue, x tensor.Buffer, act Activations, products ...Product) {
+	if act >= numActivations {
+		panic("matmul: " + act.String())
 	}
 	j := jobs.Get()
-	j.q, j.w, j.bias, j.k = q, w, bias, (w.in+canon.Lanes-1)/canon.Lanes
-	rows := max(1, packedLimit/max(tileRows*canon.Lanes*j.k, 1)) * tileRows
-	for lo := 0; lo < x.Rows; lo += rows {
-		hi := min(lo+rows, x.Rows)
-		j.n, j.x, j.dst = hi-lo, x.Slice(lo, hi).F32(), dst.Slice(lo, hi).F32()
+	j.begin(q, x, act, products)
+	rows := j.batch(x.Cols)
+	for lo := 0; lo < x.Rows && j.panels > 0; lo += rows {
+		j.first, j.n = lo, min(rows, x.Rows-lo)
 		j.multiply()
 	}
-	j.q, j.w, j.bias, j.x, j.dst = nil, nil, nil, nil, nil
+	j.end()
 	jobs.Put(j)
 }
 
 // job is one call of Linear; it is kept for reuse so that a call allocates nothing.
 type job struct {
-	q            *device.Queue
-	w            *Weights
-	bias         []float32
-	n            int // rows of x and dst
-	x, dst       []float32
-	k            int                 // elements per lane
-	tiles        int                 // of x; the last may not be full
-	packed       [][tileRows]float32 // [tiles][16][k]
-	pack         func(lo, hi int)
-	few, columns func(worker, lo, hi int)
+	q        *device.Queue
+	set      *[numActivations]form
+	products []product
+	panels   int // of all products
+	x        []float32
+	in       int
+	first, n int                    // rows of x that are being computed
+	acts     [numActivations]layout // of those rows
+	workers  []worker
+	prepare  func(lo, hi int)
+	sweep    func(worker, lo, hi int)
+}
+
+// product is a Product that has been checked.
+type product struct {
+	w      *Weights
+	act    Activations
+	kernel *kernel
+	y      []float32
+	bias   []float32
+	first  int // the number of its first panel in the job
+}
+
+// layout is the memory of prepared activations.
+type layout struct {
+	used   bool
+	blocks int // of a row
+	mem    []byte
+}
+
+// worker is the memory of a worker that runs kernels.
+type worker struct {
+	tile tile
+	_    [128 - unsafe.Sizeof(tile{})%128]byte // no two share a cache line
 }
 
 var jobs = device.NewSpare(func() *job {
 	j := new(job)
-	j.pack, j.few, j.columns = j.packTiles, j.fewColumns, j.tileColumns
+	j.prepare, j.sweep = j.prepareRows, j.sweepPanels
 	return j
 })
 
-// multiply computes n rows.
-func (j *job) multiply() {
-	in, out := max(j.w.in, 1), j.w.out
-	if j.n <= fewRows {
-		j.q.ParallelWorkers(out, 1+grain/in, j.few)
-		return
+// begin takes the arguments and panics where they do not fit together.
+func (j *job) begin(q *device.Queue, x tensor.Buffer, act Activations, products []Product) {
+	j.q, j.set, j.x, j.in = q, sets[device.Kernels()], x.F32(), x.Cols
+	for len(j.workers) < q.Workers() {
+		j.workers = append(j.workers, worker{})
 	}
-	j.tiles = (j.n + tileRows - 1 - fewRows) / tileRows
-	if size := j.tiles * canon.Lanes * j.k; cap(j.packed) < size {
-		j.packed = make([][tileRows]float32, size)
-	} else {
-		j.packed = j.packed[:size]
-	}
-	j.q.Parallel(j.tiles, 1+grain/(tileRows*in), j.pack)
-	j.q.ParallelWorkers(out, max(1, min(panelRows, panelLimit/max(canon.Lanes*j.k, 1))), j.columns)
-}
-
-// packTiles lays out tiles [lo, hi) of x.
-func (j *job) packTiles(lo, hi int) {
-	in, size := j.w.in, canon.Lanes*j.k
-	for t := lo; t < hi; t++ {
-		first := t * tileRows
-		packTile(j.packed[t*size:(t+1)*size], j.x[first*in:], in, min(tileRows, j.n-first))
+	for i := range products {
+		p := &products[i]
+		w := p.W
+		if x.Cols != w.in || p.Dst.Cols != w.out || p.Dst.Rows != x.Rows || p.Bias != nil && len(p.Bias) != w.out {
+			panic(fmt.Sprintf("matmul: [%d,%d] = [%d,%d] × weights [%d,%d], %d biases",
+				p.Dst.Rows, p.Dst.Cols, x.Rows, x.Cols, w.out, w.in, len(p.Bias)))
+		}
+		a := act.of(w.dtype)
+		j.products = append(j.products, product{
+			w: w, act: a, kernel: &j.set[a].kernels[w.dtype], y: p.Dst.F32(), bias: p.Bias, first: j.panels,
+		})
+		j.panels += w.panels()
+		j.acts[a].used, j.acts[a].blocks = true, w.blocks
 	}
 }
 
-// fewColumns computes columns [lo, hi) of at most fewRows rows of dst.
-func (j *job) fewColumns(worker, lo, hi int) {
-	mem := j.q.Scratch(worker, j.w.rowScratch())
-	for o := lo; o < hi; o++ {
-		j.w.dots(j.dst[o:], j.w.out, mem, o, j.x, j.n)
-		j.addBias(o)
+// end lets go of the arguments.
+func (j *job) end() {
+	clear(j.products)
+	for i := range j.workers {
+		j.workers[i].tile = tile{}
 	}
+	for a := range j.acts {
+		j.acts[a].used = false
+	}
+	j.q, j.set, j.products, j.panels, j.x = nil, nil, j.products[:0], 0, nil
 }
 
-// tileColumns computes columns [lo, hi) of dst.
-func (j *job) tileColumns(worker, lo, hi int) {
-	in, out, size := j.w.in, j.w.out, canon.Lanes*j.k
-	mem := j.q.Scratch(worker, j.w.rowScratch()+(hi-lo)*size)
-	panel, mem := mem[:(hi-lo)*size], mem[(hi-lo)*size:]
-	rest := j.tiles * tileRows // the first row in no tile
-	for o := lo; o < hi; o++ {
-		j.w.lanes(panel[(o-lo)*size:(o-lo+1)*size], mem, o)
-		if rest < j.n {
-			j.w.dots(j.dst[rest*out+o:], out, mem, o, j.x[rest*in:], j.n-rest)
+// batch returns the number of rows to compute at a time.
+func (j *job) batch(in int) int {
+	rows := 1 << 30
+	for a := range j.acts {
+		if l, f := &j.acts[a], &j.set[a]; l.used {
+			widest := f.widths[len(f.widths)-1]
+			tile := max(1, l.blocks*widest*f.size)
+			rows = min(rows, max(1, batchLimit/tile)*widest)
 		}
 	}
-	var s [canon.Lanes][tileRows]float32
-	for t := range j.tiles {
-		tile, y := j.packed[t*size:(t+1)*size], j.dst[t*tileRows*out:]
-		for o := lo; o < hi; o++ {
-			dotTile(&s, panel[(o-lo)*size:(o-lo+1)*size], tile)
-			for r := range min(tileRows, j.n-t*tileRows) {
-				y[r*out+o] = treeTile(&s, r)
+	return rows
+}
+
+// multiply computes the rows of a batch.
+func (j *job) multiply() {
+	for a := range j.acts {
+		if l, f := &j.acts[a], &j.set[a]; l.used {
+			widest := f.widths[len(f.widths)-1]
+			_, last := f.width((j.n-1)%widest + 1)
+			if size := ((j.n-1)/widest*widest + last) * l.blocks * f.size; cap(l.mem) < size {
+				l.mem = aligned(size)
+			} else {
+				l.mem = l.mem[:size]
 			}
 		}
 	}
-	for o := lo; o < hi; o++ {
-		j.addBias(o)
+	if j.n <= fewRows {
+		j.prepareRows(0, j.n)
+	} else {
+		const grain = 1 << 13 // elements of x worth handing to another worker
+		j.q.Parallel(j.n, 1+grain/max(j.in, 1), j.prepare)
 	}
+	j.q.ParallelWorkers(j.panels, j.grain(), j.sweep)
 }
 
-// addBias adds to column o of all rows.
-func (j *job) addBias(o int) {
-	if j.bias == nil {
-		return
+// grain returns the number of panels worth handing to another worker.
+func (j *job) grain() int {
+	const bytes, multiplications = 48 << 10, 1 << 19
+	panel := 1
+	for i := range j.products {
+		panel = max(panel, j.products[i].w.panel())
 	}
-	for i := range j.n {
-		j.dst[i*j.w.out+o] += j.bias[o]
+	grain := min(bytes/panel, multiplications/max(panelRows*j.in*j.n, 1))
+	return max(grain, 2) &^ 1 // even: panels go in pairs
+}
+
+// prepareRows prepares rows [lo, hi) of the batch.
+func (j *job) prepareRows(lo, hi int) {
+	for a := range j.acts {
+		l, f := &j.acts[a], &j.set[a]
+		if !l.used || l.blocks == 0 {
+			continue
+		}
+		widest := f.widths[len(f.widths)-1]
+		for i := lo; i < hi; i++ {
+			t, c := i/widest, i%widest
+			_, width := f.width(min(widest, j.n-t*widest))
+			dst := unsafe.Pointer(&l.mem[(t*widest*l.blocks+c)*f.size])
+			x := j.x[(j.first+i)*j.in : (j.first+i+1)*j.in]
+			whole := j.in / blockLen * blockLen
+			f.prepare(dst, width*f.size, x[:whole])
+			if whole < j.in { // the weights are not quantised
+				var rest [blockLen]float32
+				copy(rest[:], x[whole:])
+				(*f32Block)(unsafe.Add(dst, whole/blockLen*width*f.size)).set(&rest)
+			}
+		}
 	}
 }

@@ -4,8 +4,8 @@ import (
 	"fmt"
 	"math"
 	"testing"
+	"unsafe"
 
-	"github.com/farlabs/inference/kernels/canon"
 	"github.com/farlabs/inference/kernels/device"
 	"github.com/farlabs/inference/kernels/kerneltest"
 	"github.com/farlabs/inference/kernels/tensor"
@@ -20,9 +20,9 @@ func queue(t testing.TB, workers int) *device.Queue {
 	return q
 }
 
-func pack(t testing.TB, d tensor.DType, out, in int, raw []byte) *Weights {
+func pack(t testing.TB, q *device.Queue, d tensor.DType, out, in int, raw []byte) *Weights {
 	t.Helper()
-	w, err := Pack(d, out, in, raw)
+	w, err := Pack(q, d, out, in, raw)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -35,17 +35,25 @@ func lengths(d tensor.DType) []int {
 	if b := d.BlockElems(); b > 1 {
 		return []int{0, b, 3 * b}
 	}
-	return []int{0, 1, 7, 16, 33, 100, 191}
+	return []int{0, 1, 7, 33, 100}
 }
 
 // linear computes one product over fresh memory.
-func linear(q *device.Queue, x tensor.Buffer, w *Weights, bias []float32) tensor.Buffer {
+func linear(q *device.Queue, x tensor.Buffer, act Activations, w *Weights, bias []float32) tensor.Buffer {
 	dst := kerneltest.Zeros(x.Rows, w.Out())
 	for i := range dst.F32() {
 		dst.F32()[i] = float32(math.NaN()) // every element must be written
 	}
-	Linear(q, dst, x, w, bias)
+	Linear(q, x, act, Product{dst, w, bias})
 	return dst
+}
+
+// forms are the activations that change anything for a dtype.
+func forms(d tensor.DType) []Activations {
+	if d.BlockElems() == 1 {
+		return []Activations{Int8}
+	}
+	return []Activations{Int8, F32}
 }
 
 func TestLinearIsTheDefinition(t *testing.T) {
@@ -53,35 +61,31 @@ func TestLinearIsTheDefinition(t *testing.T) {
 		q, r := queue(t, 2), kerneltest.Rand(1)
 		for _, d := range kerneltest.Weights {
 			for _, in := range lengths(d) {
-				for _, out := range []int{0, 1, 5, 37} {
-					raw := kerneltest.Raw(r, d, out*in)
-					w, plain := pack(t, d, out, in, raw), kerneltest.Dequantized(t, d, raw, out*in)
-					for _, n := range []int{0, 1, 3, 4, 7, 9, 11} {
-						x, bias := kerneltest.Buffer(r, n, in), kerneltest.Floats(r, out)
-						if n%2 == 1 {
-							bias = nil
-						}
-						got := linear(q, x, w, bias)
-						want := make([]float32, n*out)
-						for i := range n {
-							for o := range out {
-								y, row := canon.Dot(plain[o*in:(o+1)*in], x.Row(i)), plain[o*in:(o+1)*in]
-								if bias != nil {
-									y += bias[o]
+				const most, out = 14, 53
+				raw, row := kerneltest.Raw(r, d, out*in), d.RowBytes(in)
+				x, bias := kerneltest.Buffer(r, most, in), kerneltest.Floats(r, out)
+				for _, act := range forms(d) {
+					want := make([]float32, most*out)
+					for i := range want {
+						o := i % out
+						want[i] = definition(d, raw[o*row:(o+1)*row], x.Row(i/out), act)
+					}
+					for _, out := range []int{0, 1, 16, 53} {
+						w := pack(t, q, d, out, in, raw[:out*row])
+						for n := range most + 1 {
+							b, what := bias[:out], fmt.Sprintf("%s, %s [%d,%d]×[%d,%d]", d, act, n, in, out, in)
+							if n%2 == 1 {
+								b = nil
+							}
+							got := linear(q, x.Slice(0, n), act, w, b)
+							for i := range n {
+								expect := append([]float32(nil), want[i*53:i*53+out]...)
+								for o := range b {
+									expect[o] += b[o]
 								}
-								want[i*out+o] = y
-								sum, size := 0.0, 0.0
-								for e, v := range row {
-									p := float64(v) * float64(x.Row(i)[e])
-									sum, size = sum+p, size+math.Abs(p)
-								}
-								if bias != nil {
-									sum, size = sum+float64(bias[o]), size+math.Abs(float64(bias[o]))
-								}
-								kerneltest.Near(t, y, sum, size, tensor.F32, in)
+								kerneltest.Same(t, what, got.Row(i), expect)
 							}
 						}
-						kerneltest.Same(t, fmt.Sprintf("%s [%d,%d]×[%d,%d]", d, n, in, out, in), got.F32(), want)
 					}
 				}
 			}
@@ -89,69 +93,118 @@ func TestLinearIsTheDefinition(t *testing.T) {
 	})
 }
 
-func TestRowsEqualDequantize(t *testing.T) {
-	r := kerneltest.Rand(2)
-	for _, d := range kerneltest.Weights {
-		const out = 9
-		in := max(96, 2*d.BlockElems())
-		if d.BlockElems() == 1 {
-			in = 99
-		}
-		raw := make([]byte, out*d.RowBytes(in))
-		copy(raw, kerneltest.Raw(r, d, 8*in))
-		for i := 8 * d.RowBytes(in); i < len(raw); i++ {
-			raw[i] = byte(i * i) // any bytes at all: infinite scales too
-		}
-		want := kerneltest.Dequantized(t, d, raw, out*in)
-		// Unaligned, as a tensor in a file may be.
-		shifted := append(make([]byte, 1, 1+len(raw)), raw...)[1:]
-		for _, raw := range [][]byte{raw, shifted} {
-			w := pack(t, d, out, in, raw)
-			mem, k := make([]float32, w.rowScratch()), (in+15)/16
-			lanes := make([]float32, 16*k)
-			for o := range out {
-				for i := range lanes {
-					lanes[i] = 42
-				}
-				w.lanes(lanes, mem, o)
-				for e := range 16 * k {
-					u, v := float32(0), lanes[e%16*k+e/16]
-					if e < in {
-						u = want[o*in+e]
+func TestLinearIsNearTheMathematics(t *testing.T) {
+	kerneltest.All(t, "matmul", func(t *testing.T, impl string) {
+		const out, in, n = 40, 1024, 3
+		q, r := queue(t, 2), kerneltest.Rand(2)
+		for _, d := range kerneltest.Weights {
+			raw := kerneltest.Raw(r, d, out*in)
+			w, plain := pack(t, q, d, out, in, raw), kerneltest.Dequantized(t, d, raw, out*in)
+			x := kerneltest.Buffer(r, n, in)
+			for _, act := range forms(d) {
+				got := linear(q, x, act, w, nil)
+				quantised := act == Int8 && d.BlockElems() > 1
+				for i := range n * out {
+					row, sum, size, step := x.Row(i/out), 0.0, 0.0, 0.0
+					for k, v := range plain[i%out*in : (i%out+1)*in] {
+						p := float64(v) * float64(row[k])
+						sum, size = sum+p, size+math.Abs(p)
+						if quantised { // half a step of the block's scale
+							_, s, _ := quantizedBlock(row[k/32*32 : (k/32+1)*32])
+							step += math.Abs(float64(v)) * float64(s) / 2
+						}
 					}
-					if math.Float32bits(v) != math.Float32bits(u) && (v == v || u == u) {
-						t.Fatalf("%s: row %d element %d: %v, want %v", d, o, e, v, u)
-					}
-				}
-				row := make([]float32, in)
-				w.Row(row, o)
-				for e, v := range row {
-					if u := want[o*in+e]; v != u && (v == v || u == u) {
-						t.Fatalf("%s: Row %d element %d: %v, want %v", d, o, e, v, u)
+					if e := math.Abs(float64(got.F32()[i]) - sum); e > 0x1p-24*float64(in/32*2+64)*size+step {
+						t.Fatalf("%s, %s, element %d: %v, want %v ± %v", d, act, i, got.F32()[i], sum, step)
 					}
 				}
 			}
 		}
-	}
+	})
 }
 
 // TestLinearIsInvariant holds the contract "same bits": neither the batch, nor
-// the place in it, nor the number of workers changes a result.
+// the place in it, nor the number of workers, nor the matrices that share the
+// call change a result.
 func TestLinearIsInvariant(t *testing.T) {
 	kerneltest.All(t, "matmul", func(t *testing.T, impl string) {
 		r := kerneltest.Rand(3)
 		for _, d := range kerneltest.Weights {
-			in, out := max(192, d.BlockElems()), 37
-			w := pack(t, d, out, in, kerneltest.Raw(r, d, out*in))
+			in, out := max(96, d.BlockElems()), 101
+			one := queue(t, 1)
+			w := pack(t, one, d, out, in, kerneltest.Raw(r, d, out*in))
+			other := pack(t, one, tensor.Q6_K, 33, 256, kerneltest.Raw(r, tensor.Q6_K, 33*256))
 			x := kerneltest.Buffer(r, 33, in)
-			want := linear(queue(t, 1), x, w, nil)
-			for _, workers := range []int{1, 2, 5} {
-				q := queue(t, workers)
-				for _, n := range []int{1, 6, 8, 33} {
-					for lo := 0; lo < 33; lo += n {
-						hi := min(lo+n, 33)
-						got := linear(q, x.Slice(lo, hi), w, nil)
-						kerneltest.Same(t, fmt.Sprintf("%s, %d workers, rows %d:%d", d, workers, lo, hi), got.F32(), want.Slice(lo, hi).F32())
+			for _, act := range forms(d) {
+				want := linear(one, x, act, w, nil)
+				for _, workers := range []int{2, 5} {
+					q := queue(t, workers)
+					for _, n := range []int{1, 2, 6, 15, 33} {
+						for lo := 0; lo < 33; lo += n {
+							hi := min(lo+n, 33)
+							what := fmt.Sprintf("%s, %s, %d workers, rows %d:%d", d, act, workers, lo, hi)
+							expect := want.Slice(lo, hi).F32()
+							if in != 256 {
+								kerneltest.Same(t, what, linear(q, x.Slice(lo, hi), act, w, nil).F32(), expect)
+								continue
+							}
+							a, b, c := kerneltest.Zeros(hi-lo, out), kerneltest.Zeros(hi-lo, 33), kerneltest.Zeros(hi-lo, out)
+							Linear(q, x.Slice(lo, hi), act, Product{Dst: a, W: w}, Product{Dst: b, W: other}, Product{Dst: c, W: w})
+							kerneltest.Same(t, what, a.F32(), expect)
+							kerneltest.Same(t, what, c.F32(), expect)
+							kerneltest.Same(t, what, b.F32(), linear(one, x.Slice(lo, hi), act, other, nil).F32())
+						}
+					}
+				}
+			}
+		}
+	})
+}
+
+func TestActivationsThatAreNoNumbersSpoilTheirRowAlone(t *testing.T) {
+	kerneltest.All(t, "matmul", func(t *testing.T, impl string) {
+		q, r := queue(t, 2), kerneltest.Rand(4)
+		const out, in = 20, 256
+		inf := float32(math.Inf(1))
+		for _, d := range kerneltest.Weights {
+			raw := kerneltest.Raw(r, d, out*in)
+			w, row := pack(t, q, d, out, in, raw), d.RowBytes(in)
+			x := kerneltest.Buffer(r, 10, in)
+			for i, v := range []float32{float32(math.NaN()), inf, -inf} {
+				x.Row(3 * i)[in-1-40*i] = v
+			}
+			for k := range in { // blocks of nothing, of next to nothing, of huge numbers
+				x.Row(1)[k] *= float32([]float64{0, 1e-45, 1e-38, 1e-36, 3e37, 1, 0x1p-149, 1e-20}[k/32])
+			}
+			for _, act := range forms(d) {
+				for _, n := range []int{1, 2, 10} {
+					got := linear(q, x.Slice(0, n), act, w, nil)
+					for i := range n {
+						for o, v := range got.Row(i) {
+							want := definition(d, raw[o*row:(o+1)*row], x.Row(i), act)
+							if math.Float32bits(v) != math.Float32bits(want) && (v == v || want == want) {
+								t.Fatalf("%s, %s, row %d of %d, element %d: %v, want %v", d, act, i, n, o, v, want)
+							}
+						}
+					}
+				}
+			}
+		}
+	})
+}
+
+func TestLongRowsAreCutIntoCalls(t *testing.T) {
+	kerneltest.All(t, "matmul", func(t *testing.T, impl string) {
+		q, r := queue(t, 1), kerneltest.Rand(5)
+		const out, in = 35, 32*callBlocks*2 + 256
+		for _, d := range []tensor.DType{tensor.Q8_0, tensor.Q4_K, tensor.F16} {
+			raw, row, x := kerneltest.Raw(r, d, out*in), d.RowBytes(in), kerneltest.Buffer(r, 5, in)
+			w := pack(t, q, d, out, in, raw)
+			for _, n := range []int{1, 5} {
+				got := linear(q, x.Slice(0, n), Int8, w, nil)
+				for _, o := range []int{0, 16, 34} {
+					if v, want := got.Row(n - 1)[o], definition(d, raw[o*row:(o+1)*row], x.Row(n-1), Int8); v != want {
+						t.Fatalf("%s, %d rows, element %d: %v, want %v", d, n, o, v, want)
 					}
 				}
 			}
@@ -160,68 +213,54 @@ func TestLinearIsInvariant(t *testing.T) {
 }
 
 func TestLargeBatchesAreCutWithinTheLimit(t *testing.T) {
-	r, q := kerneltest.Rand(4), queue(t, 2)
-	for _, in := range []int{3, 4096} {
-		rows := packedLimit / (tileRows * ((in + 15) / 16 * 16)) * tileRows
-		n := rows + 9
-		w, x := pack(t, tensor.F32, 2, in, kerneltest.Raw(r, tensor.F32, 2*in)), kerneltest.Buffer(r, n, in)
-		got := linear(q, x, w, nil)
-		for _, i := range []int{0, rows - 1, rows, n - 1} {
-			kerneltest.Same(t, fmt.Sprintf("in %d, row %d", in, i), got.Row(i), linear(q, x.Slice(i, i+1), w, nil).F32())
+	r, q := kerneltest.Rand(6), queue(t, 2)
+	for _, in := range []int{32, 4096} {
+		for _, act := range []Activations{Int8, F32} {
+			w := pack(t, q, tensor.Q8_0, 2, in, kerneltest.Raw(r, tensor.Q8_0, 2*in))
+			n := batchLimit/(in/32*int8Size) + 9
+			x := kerneltest.Buffer(r, n, in)
+			got := linear(q, x, act, w, nil)
+			for _, i := range []int{0, n / 2, n - 10, n - 9, n - 1} {
+				kerneltest.Same(t, fmt.Sprintf("in %d, row %d", in, i), got.Row(i), linear(q, x.Slice(i, i+1), act, w, nil).F32())
+			}
+			j := jobs.Get()
+			if kept := cap(j.acts[act].mem); kept == 0 || kept > batchLimit {
+				t.Errorf("in %d: kept %d bytes, limit %d", in, kept, batchLimit)
+			}
+			jobs.Put(j)
 		}
-		j := jobs.Get()
-		if kept := cap(j.packed) * tileRows; kept == 0 || kept > packedLimit {
-			t.Errorf("in %d: kept %d floats, limit %d", in, kept, packedLimit)
-		}
-		jobs.Put(j)
 	}
 }
 
 func TestLinearAllocatesNothing(t *testing.T) {
-	q, r := queue(t, 2), kerneltest.Rand(5)
+	q, r := queue(t, 2), kerneltest.Rand(7)
 	for _, d := range []tensor.DType{tensor.F32, tensor.Q4_1, tensor.Q6_K} {
-		w := pack(t, d, 64, 256, kerneltest.Raw(r, d, 64*256)) // weights for two workers
+		w := pack(t, q, d, 64, 256, kerneltest.Raw(r, d, 64*256)) // weights for two workers
+		bias := make([]float32, 64)
 		for _, n := range []int{1, 6} {
-			x, dst := kerneltest.Buffer(r, n, 256), kerneltest.Zeros(n, 64)
-			for range 20 {
-				Linear(q, dst, x, w, nil) // until both workers have had their scratch
-			}
-			if a := testing.AllocsPerRun(20, func() { Linear(q, dst, x, w, nil) }); a != 0 {
+			x, dst, more := kerneltest.Buffer(r, n, 256), kerneltest.Zeros(n, 64), kerneltest.Zeros(n, 64)
+			f := func() { Linear(q, x, Int8, Product{dst, w, bias}, Product{Dst: more, W: w}) }
+			f()
+			if a := testing.AllocsPerRun(20, f); a != 0 {
 				t.Errorf("%s, %d rows: %v allocations", d, n, a)
 			}
 		}
 	}
 }
 
-func TestPackRefusesWhatDoesNotFit(t *testing.T) {
-	for _, c := range []struct {
-		d       tensor.DType
-		out, in int
-		bytes   int
-	}{
-		{tensor.I32, 1, 1, 4}, {tensor.Invalid, 1, 1, 1}, {200, 1, 1, 1},
-		{tensor.F32, 2, 3, 23}, {tensor.F32, 2, 3, 25}, {tensor.F32, -1, 1, 0}, {tensor.F32, 1, -1, 0},
-		{tensor.Q4_0, 1, 33, 18}, {tensor.Q4_K, 1, 32, 144}, {tensor.Q4_0, 1 << 30, 1 << 30, 18},
-		{tensor.F32, 1<<30 + 1, 1, 0},
-	} {
-		if _, err := Pack(c.d, c.out, c.in, make([]byte, c.bytes)); err == nil {
-			t.Errorf("%+v accepted", c)
-		}
-	}
-	w := pack(t, tensor.Q4_0, 2, 64, make([]byte, 72))
-	if w.Out() != 2 || w.In() != 64 || w.Bytes() != 72 || w.DType() != tensor.Q4_0 {
-		t.Errorf("%+v", w)
-	}
-}
-
 func TestLinearPanicsOnShapesThatDoNotFit(t *testing.T) {
 	q := queue(t, 1)
-	w := pack(t, tensor.F32, 2, 3, make([]byte, 24))
+	w := pack(t, q, tensor.F32, 2, 3, make([]byte, 24))
 	for i, f := range []func(){
-		func() { Linear(q, kerneltest.Zeros(1, 2), kerneltest.Zeros(1, 4), w, nil) },
-		func() { Linear(q, kerneltest.Zeros(1, 3), kerneltest.Zeros(1, 3), w, nil) },
-		func() { Linear(q, kerneltest.Zeros(2, 2), kerneltest.Zeros(1, 3), w, nil) },
-		func() { Linear(q, kerneltest.Zeros(1, 2), kerneltest.Zeros(1, 3), w, make([]float32, 3)) },
+		func() { Linear(q, kerneltest.Zeros(1, 4), Int8, Product{kerneltest.Zeros(1, 2), w, nil}) },
+		func() { Linear(q, kerneltest.Zeros(1, 3), Int8, Product{kerneltest.Zeros(1, 3), w, nil}) },
+		func() { Linear(q, kerneltest.Zeros(1, 3), Int8, Product{kerneltest.Zeros(2, 2), w, nil}) },
+		func() {
+			Linear(q, kerneltest.Zeros(1, 3), Int8, Product{kerneltest.Zeros(1, 2), w, make([]float32, 3)})
+		},
+		func() { Linear(q, kerneltest.Zeros(1, 3), numActivations, Product{kerneltest.Zeros(1, 2), w, nil}) },
+		func() { w.Row(make([]float32, 3), 2) },
+		func() { w.Row(make([]float32, 2), 0) },
 	} {
 		func() {
 			defer func() {
@@ -234,27 +273,24 @@ func TestLinearPanicsOnShapesThatDoNotFit(t *testing.T) {
 	}
 }
 
-// BenchmarkLinear measures the shape of SmolLM2's gate projection. GB/s counts
-// the weights' bytes once per call; ns/weight is per row of x.
-func BenchmarkLinear(b *testing.B) {
-	const out, in = 1536, 576
-	for _, d := range []tensor.DType{tensor.F32, tensor.F16, tensor.BF16, tensor.Q4_0, tensor.Q4_1, tensor.Q5_0, tensor.Q5_1, tensor.Q8_0, tensor.Q4_K, tensor.Q5_K, tensor.Q6_K} {
-		in := in
-		if d.BlockElems() == 256 {
-			in = 512
+// TestAssemblyKnowsTheFields holds the offsets that kernels/_asm/matmul has.
+func TestAssemblyKnowsTheFields(t *testing.T) {
+	var l tile
+	var b int8Block
+	var x f32Block
+	for i, offset := range []uintptr{
+		unsafe.Offsetof(l.y), unsafe.Offsetof(l.stride), unsafe.Offsetof(l.codes), unsafe.Offsetof(l.scales),
+		unsafe.Offsetof(l.next), unsafe.Offsetof(l.x), unsafe.Offsetof(l.blocks), unsafe.Offsetof(l.columns),
+		unsafe.Offsetof(l.width), unsafe.Offsetof(l.rows), unsafe.Offsetof(l.load), unsafe.Offsetof(l.store),
+	} {
+		if unsafe.Sizeof(uintptr(0)) == 8 && offset != 8*uintptr(i) {
+			t.Errorf("field %d of a tile lies at %d", i, offset)
 		}
-		for _, n := range []int{1, 8, 16, 512} {
-			b.Run(fmt.Sprintf("%s/m=%d", d, n), func(b *testing.B) {
-				q, r := queue(b, 0), kerneltest.Rand(6)
-				w := pack(b, d, out, in, kerneltest.Raw(r, d, out*in))
-				x, dst := kerneltest.Buffer(r, n, in), kerneltest.Zeros(n, out)
-				for b.Loop() {
-					Linear(q, dst, x, w, nil)
-				}
-				s := b.Elapsed().Seconds() / float64(b.N)
-				b.ReportMetric(float64(w.Bytes())/s/1e9, "GB/s")
-				b.ReportMetric(s*1e9/float64(n*out*in), "ns/weight")
-			})
-		}
+	}
+	if unsafe.Offsetof(b.d) != 32 || unsafe.Offsetof(b.u) != 36 || unsafe.Offsetof(b.starts) != 40 || int8Size != 64 {
+		t.Error("a block of 8-bit activations lies otherwise")
+	}
+	if unsafe.Offsetof(x.sum) != 128 || f32Size != 144 {
+		t.Error("a block of float32 activations lies otherwise")
 	}
 }

@@ -1,88 +1,119 @@
 package matmul
 
-import "encoding/binary"
+import (
+	"math"
 
-// Unpacking of the blocks of 32 elements. The formats stand in package quant.
-
-const (
-	nibbles = 0x0f0f_0f0f_0f0f_0f0f
-	ones    = 0x0101_0101_0101_0101
+	"github.com/farlabs/inference/kernels/quant"
+	"github.com/farlabs/inference/kernels/tensor"
 )
 
-var le = binary.LittleEndian
+// What packers have written, read one row of a block at a time.
 
-// spread[b] has bit i of b in bit 4 of byte i.
-var spread = func() *[256]uint64 {
-	t := new([256]uint64)
-	for b := range t {
-		for i := range 8 {
-			t[b] |= uint64(b>>i&1) << (8*i + 4)
+// unpack reads the codes of a row of a block, offset included.
+func (f *format) unpack(c *[blockLen]byte, codes []byte, row int) {
+	switch f.bits {
+	case 4:
+		unpack4(c, codes, row)
+	case 5:
+		unpack5(c, codes, row)
+	case 6:
+		unpack6(c, codes, row)
+	default:
+		unpack8(c, codes, row)
+	}
+}
+
+func unpack8(c *[blockLen]byte, codes []byte, row int) {
+	for g := range 8 {
+		le.PutUint32(c[4*g:], le.Uint32(word(codes, g, row)))
+	}
+}
+
+func unpack4(c *[blockLen]byte, codes []byte, row int) {
+	for g := range 4 {
+		v := le.Uint32(word(codes, g, row))
+		le.PutUint32(c[4*g:], v&(nibbles&math.MaxUint32))
+		le.PutUint32(c[16+4*g:], v>>4&(nibbles&math.MaxUint32))
+	}
+}
+
+func unpack5(c *[blockLen]byte, codes []byte, row int) {
+	unpack4(c, codes, row)
+	h := le.Uint32(word(codes, 4, row))
+	for g := range 8 {
+		le.PutUint32(c[4*g:], le.Uint32(c[4*g:])|h>>g&ones<<4)
+	}
+}
+
+func unpack6(c *[blockLen]byte, codes []byte, row int) {
+	unpack4(c, codes, row)
+	for g := range 8 {
+		h := le.Uint32(word(codes, 4+g/4, row))
+		le.PutUint32(c[4*g:], le.Uint32(c[4*g:])|h>>(2*(g%4))&pairs<<4)
+	}
+}
+
+// half reads the f16 of a row.
+func half(s []byte, row int) float32 { return quant.F16ToF32(le.Uint16(s[2*row:])) }
+
+// factors1 reads a scale, factors2 a minimum as well.
+func factors1(scales []byte, _, row int) (s [2]float32, m float32) {
+	d := half(scales, row)
+	return [2]float32{d, d}, 0
+}
+
+func factors2(scales []byte, _, row int) (s [2]float32, m float32) {
+	d := half(scales, row)
+	return [2]float32{d, d}, half(scales[32:], row)
+}
+
+// factorsK reads those of Q4_K and Q5_K. The minimum is negated because it is
+// subtracted: x − m is x + (−m).
+func factorsK(scales []byte, block, row int) (s [2]float32, m float32) {
+	b := scales[64+32*block:]
+	d := half(scales, row) * float32(b[row])
+	return [2]float32{d, d}, -(half(scales[32:], row) * float32(b[16+row]))
+}
+
+func factors6(scales []byte, block, row int) (s [2]float32, m float32) {
+	d, b := half(scales, row), scales[32+32*block:]
+	return [2]float32{d * float32(int8(b[row])), d * float32(int8(b[16+row]))}, 0
+}
+
+// weights reads a block of a plain dtype: [k][row].
+func (f *format) weights(w *[blockLen][panelRows]float32, codes []byte) {
+	switch f.dtype {
+	case tensor.F16:
+		plainF16(w, codes)
+	case tensor.BF16:
+		plainBF16(w, codes)
+	default:
+		plainF32(w, codes)
+	}
+}
+
+func plainF32(w *[blockLen][panelRows]float32, codes []byte) {
+	for k := range w {
+		c := codes[64*k : 64*(k+1)]
+		for r := range w[k] {
+			w[k][r] = math.Float32frombits(le.Uint32(c[4*r:]))
 		}
 	}
-	return t
-}()
-
-// nibbles32 unpacks 16 bytes: low nibbles to codes 0–15, high ones to 16–31.
-func nibbles32(c *[32]byte, q []byte) {
-	q = q[:16]
-	a, b := le.Uint64(q), le.Uint64(q[8:])
-	le.PutUint64(c[:], a&nibbles)
-	le.PutUint64(c[8:], b&nibbles)
-	le.PutUint64(c[16:], a>>4&nibbles)
-	le.PutUint64(c[24:], b>>4&nibbles)
 }
 
-// fives32 is nibbles32 with the fifth bits of all codes in h.
-func fives32(c *[32]byte, h, q []byte) {
-	h, q = h[:4], q[:16]
-	a, b := le.Uint64(q), le.Uint64(q[8:])
-	le.PutUint64(c[:], a&nibbles|spread[h[0]])
-	le.PutUint64(c[8:], b&nibbles|spread[h[1]])
-	le.PutUint64(c[16:], a>>4&nibbles|spread[h[2]])
-	le.PutUint64(c[24:], b>>4&nibbles|spread[h[3]])
-}
-
-func unpackQ4_0(c codes, raw []byte) {
-	blocks, code := arrays[[18]byte](raw), arrays[[32]byte](c.code)
-	for i := range blocks {
-		b := &blocks[i]
-		c.scale[i][0] = half(b[:])
-		nibbles32(&code[i], b[2:])
+func plainF16(w *[blockLen][panelRows]float32, codes []byte) {
+	for k := range w {
+		for r := range w[k] {
+			w[k][r] = half(codes[32*k:], r)
+		}
 	}
 }
 
-func unpackQ4_1(c codes, raw []byte) {
-	blocks, code := arrays[[20]byte](raw), arrays[[32]byte](c.code)
-	for i := range blocks {
-		b := &blocks[i]
-		c.scale[i] = [2]float32{half(b[:]), half(b[2:])}
-		nibbles32(&code[i], b[4:])
-	}
-}
-
-func unpackQ5_0(c codes, raw []byte) {
-	blocks, code := arrays[[22]byte](raw), arrays[[32]byte](c.code)
-	for i := range blocks {
-		b := &blocks[i]
-		c.scale[i][0] = half(b[:])
-		fives32(&code[i], b[2:], b[6:])
-	}
-}
-
-func unpackQ5_1(c codes, raw []byte) {
-	blocks, code := arrays[[24]byte](raw), arrays[[32]byte](c.code)
-	for i := range blocks {
-		b := &blocks[i]
-		c.scale[i] = [2]float32{half(b[:]), half(b[2:])}
-		fives32(&code[i], b[4:], b[8:])
-	}
-}
-
-func unpackQ8_0(c codes, raw []byte) {
-	blocks, code := arrays[[34]byte](raw), arrays[[32]byte](c.code)
-	for i := range blocks {
-		b := &blocks[i]
-		c.scale[i][0] = half(b[:])
-		code[i] = [32]byte(b[2:])
+func plainBF16(w *[blockLen][panelRows]float32, codes []byte) {
+	for k := range w {
+		c := codes[32*k : 32*(k+1)]
+		for r := range w[k] {
+			w[k][r] = quant.BF16ToF32(le.Uint16(c[2*r:]))
+		}
 	}
 }

@@ -1,0 +1,3 @@
+package matmul
+
+func forms512() *[numActivations]form { return new([numActivations]form) }

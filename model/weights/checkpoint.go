@@ -1,6 +1,7 @@
 package weights
 
 import (
+	"errors"
 	"fmt"
 	"io/fs"
 	"os"
@@ -34,13 +35,8 @@ type Checkpoint struct {
 
 	mu     sync.Mutex
 	closed bool
-	data   map[string]region
-}
-
-// region is the data of one tensor in memory; unmap is nil when it is a copy.
-type region struct {
-	bytes []byte
-	unmap func() error
+	data   map[string]region // by tensor
+	packed map[string]region // of a Packer, by its key
 }
 
 // Open reads the header of a GGUF file (version 3, little-endian). It reads no
@@ -74,7 +70,7 @@ func open(f *os.File, path string) (*Checkpoint, error) {
 	c := &Checkpoint{
 		path: path, file: f, size: info.Size(), mtime: info.ModTime(),
 		meta: h.meta, tensors: h.tensors,
-		index: make(map[string]int, len(h.tensors)), data: map[string]region{},
+		index: make(map[string]int, len(h.tensors)), data: map[string]region{}, packed: map[string]region{},
 	}
 	for i, t := range h.tensors {
 		c.index[t.Name] = i
@@ -128,8 +124,34 @@ func (c *Checkpoint) Data(name string) ([]byte, error) {
 	return r.bytes, nil
 }
 
-// Close unmaps all tensors and closes the file; slices from Data must not be
-// used afterwards. Closing again does nothing.
+// held returns packed memory that hold was given.
+func (c *Checkpoint) held(key string) (r region, ok bool, err error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.closed {
+		return r, false, fmt.Errorf("%s: %w", c.path, ErrClosed)
+	}
+	r, ok = c.packed[key]
+	return r, ok, nil
+}
+
+// hold takes packed memory to release it in Close, and returns it, or what it
+// was given under the same key before.
+func (c *Checkpoint) hold(key string, r region) (region, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.closed {
+		return region{}, errors.Join(fmt.Errorf("%s: %w", c.path, ErrClosed), r.release())
+	}
+	if first, ok := c.packed[key]; ok {
+		return first, r.release()
+	}
+	c.packed[key] = r
+	return r, nil
+}
+
+// Close unmaps all tensors and closes the file; slices from Data and from a
+// Packer must not be used afterwards. Closing again does nothing.
 func (c *Checkpoint) Close() error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -138,14 +160,14 @@ func (c *Checkpoint) Close() error {
 	}
 	c.closed = true
 	err := c.file.Close()
-	for _, r := range c.data {
-		if r.unmap != nil {
-			if e := r.unmap(); err == nil {
+	for _, all := range []map[string]region{c.data, c.packed} {
+		for _, r := range all {
+			if e := r.release(); err == nil {
 				err = e
 			}
 		}
 	}
-	c.data = nil
+	c.data, c.packed = nil, nil
 	return err
 }
 

@@ -12,6 +12,11 @@
 // so that later starts read no tensor they do not use; with one in hand,
 // [Checkpoint.Verify] checks any subset of the tensors.
 //
+// A [Packer] gives matrices in the form that kernels want, which a [Layout]
+// describes: from files of a cache, mapped and shared between processes,
+// written the first time that a group of matrices is asked for. They are as
+// good as absent unless every byte is the one that was written.
+//
 // Files are hostile until checked: every count, size and offset is compared
 // with a limit and with the length of the file before it is believed, and what
 // is wrong is an error that names the file and the key or tensor.

@@ -11,3 +11,5 @@ import (
 const canMap = false
 
 func mapRange(*os.File, int64, int64) (region, error) { return region{}, errors.ErrUnsupported }
+
+func mapMemory(int64) (region, error) { return region{}, errors.ErrUnsupported }

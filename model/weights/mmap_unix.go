@@ -22,3 +22,13 @@ func mapRange(f *os.File, off, size int64) (region, error) {
 		unmap: func() error { return unix.Munmap(m) },
 	}, nil
 }
+
+// mapMemory returns n bytes of zeros that belong to no file, n > 0.
+func mapMemory(n int64) (region, error) {
+	m, err := unix.Mmap(-1, 0, int(n), unix.PROT_READ|unix.PROT_WRITE, unix.MAP_PRIVATE|unix.MAP_ANON)
+	if err != nil {
+		return region{}, os.NewSyscallError("mmap", err)
+	}
+	largePages(m)
+	return region{bytes: m, unmap: func() error { return unix.Munmap(m) }, alone: true}, nil
+}

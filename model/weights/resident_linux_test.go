@@ -103,3 +103,30 @@ func TestSecondStartReadsHeaderAndManifestOnly(t *testing.T) {
 		t.Errorf("read %d bytes to open, find the manifest and verify one tensor of %d; the file has %d", n, x.Size, second.size)
 	}
 }
+
+func TestPackingLeavesNoPageOfTheModelFileResident(t *testing.T) {
+	path, cache := writeTest(t, nil, blocks(2)...), t.TempDir()
+	o := PackOptions{Layout: testLayout(nil), Cache: cache, Touch: true}
+	for _, what := range []string{"packed", "found"} {
+		c := openTest(t, path)
+		p := c.Packer(o)
+		if _, err := p.Matrices(t.Context(), "block-001", group1); err != nil {
+			t.Fatal(err)
+		}
+		s := p.Stats()
+		if rss := resident(t, path); rss != 0 {
+			t.Errorf("%s: %d bytes of the model file are resident", what, rss)
+		}
+		total := s.Packed + s.Found
+		file := packedFolder + "/" + packedFiles(t, cache)[0]
+		if rss := resident(t, file); rss < total || rss > total*105/100 {
+			t.Errorf("%s: %d bytes of the packed file are resident, it has %d", what, rss, total)
+		}
+		if err := c.Close(); err != nil {
+			t.Fatal(err)
+		}
+		if rss := resident(t, file); rss != 0 {
+			t.Errorf("%s: %d bytes resident after Close", what, rss)
+		}
+	}
+}

@@ -1,0 +1,7 @@
+//go:build !linux
+
+package weights
+
+func touch(m []byte) { touchPages(m) }
+
+func largePages([]byte) {}

@@ -56,8 +56,8 @@ func (f *form) width(columns int) (index, width int) {
 // sets has the forms of each set of kernels; files of assembly add theirs.
 var sets = [...]*[numActivations]form{
 	device.Generic: complete(&[numActivations]form{}),
-	device.AVX2:    complete(&[numActivations]form{}),
-	device.AVX512:  complete(forms512()),
+	device.AVX2:    complete(formsAVX2()),
+	device.AVX512:  complete(formsAVX512()),
 }
 
 // complete adds plain Go where a set has nothing else.

@@ -1,3 +1,7 @@
+//go:build !amd64 || purego
+
 package matmul
 
-func forms512() *[numActivations]form { return new([numActivations]form) }
+func formsAVX2() *[numActivations]form { return new([numActivations]form) }
+
+func formsAVX512() *[numActivations]form { return new([numActivations]form) }

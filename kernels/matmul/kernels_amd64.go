@@ -1,0 +1,11 @@
+//go:build amd64 && !purego
+
+package matmul
+
+func formsAVX2() *[numActivations]form {
+	return &[numActivations]form{F32: f32AVX2()}
+}
+
+func formsAVX512() *[numActivations]form {
+	return &[numActivations]form{F32: f32AVX512()}
+}

@@ -70,11 +70,10 @@ func (b *Branch) Grow(n int) error {
 	fresh := make([]*page, added*len(b.table)+len(shared))
 	c := b.cache
 	c.mu.Lock()
-	ok := c.take(fresh)
-	free := len(c.free) + c.spare
+	err := c.take(fresh)
 	c.mu.Unlock()
-	if !ok {
-		return fmt.Errorf("%w: %d needed, %d of %d free", ErrNoPages, len(fresh), free, c.total)
+	if err != nil {
+		return err
 	}
 	// Copying needs no lock: nobody writes a page that has two owners, and this
 	// branch is one of them until the copy is done.
@@ -82,8 +81,7 @@ func (b *Branch) Grow(n int) error {
 	for k, at := range shared {
 		t, p := &b.table[at/have], fresh[k]
 		src := t.pages[at%have]
-		copy(p.kv.K, src.kv.K)
-		copy(p.kv.V, src.kv.V)
+		copy(p.kv, src.kv)
 		t.pages[at%have], t.kv[at%have] = p, p.kv
 		old = append(old, src)
 	}

@@ -105,7 +105,7 @@ func TestForwardRefusesWhatItWasNotPromised(t *testing.T) {
 		t.Fatal(err)
 	}
 	st := m.stages[0]
-	other, err := st.span.NewCache(testBudget)
+	other, err := st.span.NewCache(testBudget, inference.KVF32)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -113,7 +113,7 @@ func TestForwardRefusesWhatItWasNotPromised(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	foreign, err := twin.NewCache(testBudget)
+	foreign, err := twin.NewCache(testBudget, inference.KVF32)
 	if err != nil {
 		t.Fatal(err)
 	}

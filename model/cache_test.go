@@ -1,11 +1,15 @@
 package model
 
 import (
+	"encoding/binary"
 	"errors"
+	"math"
 	"slices"
 	"sync"
 	"testing"
 
+	inference "github.com/farlabs/inference"
+	"github.com/farlabs/inference/kernels/attention"
 	"github.com/farlabs/inference/model/arch"
 	"pgregory.net/rapid"
 )
@@ -13,8 +17,8 @@ import (
 // bareCache has pages of 16 positions of 1 head of 2, and no weights.
 func bareCache(tb testing.TB, blocksHeld, pages int) *Cache {
 	s := &Span{spec: &arch.Spec{KVHeads: 1, HeadDim: 2}, blocks: blocks(3, 3+blocksHeld)}
-	const pageBytes = 2 * PagePositions * 2 * 4
-	c, err := s.NewCache(int64(pages)*pageBytes + pageBytes - 1)
+	pageBytes := PageBytes(s.spec, inference.KVF32)
+	c, err := s.NewCache(int64(pages)*pageBytes+pageBytes-1, inference.KVF32)
 	if err != nil {
 		tb.Fatal(err)
 	}
@@ -23,6 +27,14 @@ func bareCache(tb testing.TB, blocksHeld, pages int) *Cache {
 			c.PageBytes(), c.TotalPages(), c.FreePages(), pageBytes, pages, pages)
 	}
 	return c
+}
+
+func put(p attention.Page, i int, v float32) {
+	binary.LittleEndian.PutUint32(p[4*i:], math.Float32bits(v))
+}
+
+func get(p attention.Page, i int) float32 {
+	return math.Float32frombits(binary.LittleEndian.Uint32(p[4*i:]))
 }
 
 // write stands in for a pass: position i of every block gets values[i].
@@ -34,7 +46,8 @@ func write(b *Branch, values ...float32) {
 		for i := range b.table {
 			p := b.table[i].kv[b.len/PagePositions]
 			at := b.len % PagePositions
-			p.K[2*at], p.V[2*at+1] = v, -v-float32(i)
+			put(p, at, v)
+			put(p, len(p)/8+at, -v-float32(i))
 		}
 		b.len++
 	}
@@ -46,7 +59,7 @@ func holds(b *Branch, values []float32) bool {
 		for i := range b.table {
 			p := b.table[i].kv[pos/PagePositions]
 			at := pos % PagePositions
-			if p.K[2*at] != v || p.V[2*at+1] != -v-float32(i) {
+			if get(p, at) != v || get(p, len(p)/8+at) != -v-float32(i) {
 				return false
 			}
 		}
@@ -69,7 +82,7 @@ func TestCacheAccountsForEveryPage(t *testing.T) {
 		nBlocks := rapid.IntRange(1, 3).Draw(t, "blocks")
 		total := rapid.IntRange(nBlocks, 40).Draw(t, "pages")
 		s := &Span{spec: &arch.Spec{KVHeads: 1, HeadDim: 2}, blocks: blocks(3, 3+nBlocks)}
-		c, err := s.NewCache(int64(total) * 2 * PagePositions * 2 * 4)
+		c, err := s.NewCache(int64(total)*PageBytes(s.spec, inference.KVF32), inference.KVF32)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -249,7 +262,7 @@ func TestBranchesMayBeUsedByDifferentGoroutines(t *testing.T) {
 func TestCacheTakesMemoryOnlyForPositionsGrown(t *testing.T) {
 	const mib = 1 << 20
 	s := &Span{spec: &arch.Spec{KVHeads: 8, HeadDim: 128}, blocks: blocks(0, 1)}
-	c, err := s.NewCache(1 << 50)
+	c, err := s.NewCache(1<<50, inference.KVF32)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -271,9 +284,55 @@ func TestCacheTakesMemoryOnlyForPositionsGrown(t *testing.T) {
 
 func TestCacheRefusesABudgetBelowOnePosition(t *testing.T) {
 	s := &Span{spec: &arch.Spec{KVHeads: 1, HeadDim: 2}, blocks: blocks(0, 4)}
-	for _, budget := range []int64{-1, 0, 4*256 - 1} {
-		if _, err := s.NewCache(budget); err == nil {
-			t.Errorf("a budget of %d bytes was taken", budget)
+	for kv := inference.KVF16; kv <= inference.KVQ8; kv++ {
+		page := PageBytes(s.spec, kv)
+		for _, budget := range []int64{-1, 0, 4*page - 1} {
+			if _, err := s.NewCache(budget, kv); err == nil {
+				t.Errorf("a budget of %d bytes was taken", budget)
+			}
 		}
+		if c, err := s.NewCache(4*page, kv); err != nil || c.TotalPages() != 4 {
+			t.Errorf("%s: a budget of one position: %v", kv, err)
+		}
+	}
+	if _, err := s.NewCache(1<<20, 0); err == nil {
+		t.Error("a cache of no dtype")
+	}
+}
+
+// TestPagesTakeWhatTheirDTypeTakes: 16 positions of 4 heads of 64.
+func TestPagesTakeWhatTheirDTypeTakes(t *testing.T) {
+	for kv, want := range map[inference.KVDType]int64{
+		inference.KVF32: 2 * 16 * 4 * 64 * 4,
+		inference.KVF16: 2 * 16 * 4 * 64 * 2,
+		inference.KVQ8:  2 * 16 * 4 * (64 + 2*2),
+	} {
+		if got := PageBytes(&arch.Spec{KVHeads: 4, HeadDim: 64}, kv); got != want {
+			t.Errorf("%s: %d bytes, want %d", kv, got, want)
+		}
+	}
+}
+
+func TestCacheClosesWhenNobodyUsesIt(t *testing.T) {
+	c := bareCache(t, 2, 400)
+	b := c.NewBranch(blocks(3, 5))
+	if err := b.Grow(24); err != nil {
+		t.Fatal(err)
+	}
+	if err := c.Close(); err == nil {
+		t.Error("a cache in use was closed")
+	}
+	write(b, 1, 2, 3)
+	b.Release()
+	for range 2 {
+		if err := c.Close(); err != nil {
+			t.Error(err)
+		}
+	}
+	if c.TotalPages() != 0 || c.FreePages() != 0 || len(c.memory.slabs) != 0 {
+		t.Errorf("%d pages, %d free, %d slabs", c.TotalPages(), c.FreePages(), len(c.memory.slabs))
+	}
+	if err := c.NewBranch(blocks(3, 5)).Grow(1); !errors.Is(err, ErrNoPages) {
+		t.Errorf("a closed cache: %v", err)
 	}
 }

@@ -1,6 +1,7 @@
 package model
 
 import (
+	"fmt"
 	"math"
 
 	"github.com/farlabs/inference/kernels/attention"
@@ -14,14 +15,17 @@ import (
 // gqa is causal attention in which groups of query heads share a key and value
 // head.
 type gqa struct {
-	q, k, v     *matmul.Weights // [H·D, d], [K·D, d] twice
-	o           *matmul.Weights // [d, H·D]
-	shape       attention.Params
+	q, k, v     *matmul.Weights  // [H·D, d], [K·D, d] twice
+	o           *matmul.Weights  // [d, H·D]
+	shape       attention.Params // but for KV, which the pass brings
 	style       rope.Style
 	frequencies []float32 // [R/2]
 }
 
 func loadGQA(l *loader, s *arch.Spec, r arch.Rope, t *arch.BlockTensors, frequencies []float32) (m gqa, err error) {
+	if s.HeadDim > attention.MaxHeadDim {
+		return m, fmt.Errorf("%s: heads of %d, wider than %d: %w", l.from.Path(), s.HeadDim, attention.MaxHeadDim, arch.ErrUnsupported)
+	}
 	m.shape = attention.Params{
 		Heads: s.Heads, KVHeads: s.KVHeads, HeadDim: s.HeadDim,
 		Scale: float32(1 / math.Sqrt(float64(s.HeadDim))),
@@ -48,7 +52,9 @@ func (m *gqa) forward(q *device.Queue, x tensor.Buffer, a *activations, w *scrat
 		matmul.Product{Dst: a.q, W: m.q}, matmul.Product{Dst: a.k, W: m.k}, matmul.Product{Dst: a.v, W: m.v})
 	rope.Apply(q, a.q, m.shape.Heads, m.shape.HeadDim, w.positions, m.frequencies, m.style)
 	rope.Apply(q, a.k, m.shape.KVHeads, m.shape.HeadDim, w.positions, m.frequencies, m.style)
-	attention.Store(q, a.k, a.v, m.shape, w.segments)
-	attention.Causal(q, a.mixed, a.q, m.shape, w.segments)
+	shape := m.shape
+	shape.KV = w.kv
+	attention.Store(q, a.k, a.v, shape, w.segments)
+	attention.Causal(q, a.mixed, a.q, shape, w.segments)
 	matmul.Linear(q, a.mixed, numerics, matmul.Product{Dst: x, W: m.o})
 }

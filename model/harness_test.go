@@ -55,7 +55,7 @@ func newChain(tb testing.TB, c *weights.Checkpoint, spec *arch.Spec, wire infere
 		if err != nil {
 			return nil, err
 		}
-		cache, err := span.NewCache(testBudget)
+		cache, err := span.NewCache(testBudget, inference.KVF32)
 		if err != nil {
 			return nil, err
 		}

@@ -3,6 +3,8 @@ package model
 import (
 	"fmt"
 
+	inference "github.com/farlabs/inference"
+	"github.com/farlabs/inference/kernels/attention"
 	"github.com/farlabs/inference/kernels/device"
 	"github.com/farlabs/inference/kernels/matmul"
 	"github.com/farlabs/inference/kernels/quant"
@@ -91,8 +93,7 @@ func BlockBytes(c *weights.Checkpoint, s *arch.Spec) []int64 {
 	return bytes
 }
 
-// PageBytes returns the size of a KV page: 16 positions of one block, float32.
-func PageBytes(s *arch.Spec) int64 {
-	const keysAndValues, elem = 2, 4
-	return keysAndValues * elem * PagePositions * int64(s.KVHeads) * int64(s.HeadDim)
+// PageBytes returns the size of a KV page: 16 positions of one block.
+func PageBytes(s *arch.Spec, kv inference.KVDType) int64 {
+	return int64(attention.PageBytes(kv, s.KVHeads, s.HeadDim))
 }

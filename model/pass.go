@@ -41,7 +41,8 @@ func (p *Pass) rows() (n int) {
 // scratch is what a pass needs beside activations; reused, so that a pass of a
 // size seen before allocates nothing.
 type scratch struct {
-	positions []int32 // of each row
+	kv        inference.KVDType // of the branches' pages
+	positions []int32           // of each row
 	segments  []attention.Segment
 }
 
@@ -100,6 +101,9 @@ func (s *Span) check(hidden tensor.Buffer, p *Pass) error {
 		if b == nil || b.table == nil || b.cache.span != s || b.role != p.Role {
 			return fmt.Errorf("a branch of another span or role, or released: %w", inference.ErrInvalid)
 		}
+		if b.cache.kv != p.Segments[0].Branch.cache.kv {
+			return fmt.Errorf("branches with KV of %s and %s: %w", p.Segments[0].Branch.cache.kv, b.cache.kv, inference.ErrInvalid)
+		}
 		if b.pass != id {
 			b.pass, b.next = id, b.len
 		}
@@ -121,6 +125,7 @@ func (s *Span) check(hidden tensor.Buffer, p *Pass) error {
 
 // layout fills in what is the same for every block.
 func (w *scratch) layout(p *Pass) {
+	w.kv = p.Segments[0].Branch.cache.kv
 	w.positions, w.segments = w.positions[:0], w.segments[:0]
 	for _, g := range p.Segments {
 		w.segments = append(w.segments, attention.Segment{Row: len(w.positions), N: g.N, Start: g.Start})

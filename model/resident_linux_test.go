@@ -21,7 +21,7 @@ func TestOnlyTheSpansPagesAreResident(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	cache, err := span.NewCache(testBudget)
+	cache, err := span.NewCache(testBudget, inference.KVF32)
 	if err != nil {
 		t.Fatal(err)
 	}

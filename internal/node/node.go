@@ -347,7 +347,7 @@ func (n *Node) memory() (memoryPlan, error) {
 			total = 4 << 30
 		}
 	}
-	return planMemory(total, n.cfg.KVCache, model.BlockBytes(n.model.Checkpoint, n.spec), model.PageBytes(n.spec), n.cfg.Blocks)
+	return planMemory(total, n.cfg.KVCache, model.BlockBytes(n.model.Checkpoint, n.spec), model.PageBytes(n.spec, inference.KVF32), n.cfg.Blocks)
 }
 
 // load reads the blocks' weights, makes the KV cache and measures both.
@@ -358,7 +358,7 @@ func (n *Node) load(ctx context.Context, blocks inference.BlockRange, plan memor
 	if err := n.touch(ctx, blocks); err != nil {
 		return err
 	}
-	if n.cache, err = n.span.NewCache(plan.KV); err != nil {
+	if n.cache, err = n.span.NewCache(plan.KV, inference.KVF32); err != nil {
 		return err
 	}
 	if blocks.Start == 0 {

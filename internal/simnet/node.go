@@ -61,7 +61,7 @@ func (c *Cluster) AddWith(id inference.PeerID, start, end int, o NodeOptions) *N
 	if o.KVBytes == 0 {
 		o.KVBytes = 32 << 20
 	}
-	cache, err := span.NewCache(o.KVBytes)
+	cache, err := span.NewCache(o.KVBytes, inference.KVF32)
 	if err != nil {
 		c.tb.Fatal(err)
 	}

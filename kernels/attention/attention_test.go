@@ -5,6 +5,7 @@ import (
 	"math"
 	"testing"
 
+	inference "github.com/farlabs/inference"
 	"github.com/farlabs/inference/kernels/device"
 	"github.com/farlabs/inference/kernels/kerneltest"
 	"github.com/farlabs/inference/kernels/tensor"
@@ -24,10 +25,9 @@ func queue(t testing.TB, workers int) *device.Queue {
 func pages(p Params, n int) []Page {
 	s := make([]Page, (n+PageSize-1)/PageSize)
 	for i := range s {
-		size := p.KVHeads * PageSize * p.HeadDim
-		s[i] = Page{make([]float32, size), make([]float32, size)}
-		for e := range size {
-			s[i].K[e], s[i].V[e] = float32(math.NaN()), float32(math.NaN())
+		s[i] = make(Page, PageBytes(p.KV, p.KVHeads, p.HeadDim))
+		for e := range s[i] {
+			s[i][e] = 0xff
 		}
 	}
 	return s
@@ -76,17 +76,27 @@ func (b branch) at(q *device.Queue, p Params, positions []int) tensor.Buffer {
 // edges are positions around the ends of pages and blocks.
 var edges = []int{0, 1, 14, 15, 16, 17, 100, 255, 256, 257, 511, 512, 530}
 
-// exact computes row i, head h in float64 as softmax is defined; magnitude is
-// the weighted sum of |v|.
+// exact computes row i, head h in float64 as softmax is defined, of a branch of
+// what pages keep; magnitude is the weighted sum of |v|.
 func (b branch) exact(p Params, i, h int) (o, magnitude []float64) {
 	d, kv := p.HeadDim, h/(p.Heads/p.KVHeads)
 	q := b.q.Row(i)[h*d : (h+1)*d]
 	w, sum, top := make([]float64, i+1), 0.0, math.Inf(-1)
 	for j := range w {
+		if p.Window > 0 && j <= i-p.Window {
+			w[j] = math.Inf(-1)
+			continue
+		}
 		for x, v := range b.k.Row(j)[kv*d : (kv+1)*d] {
 			w[j] += float64(q[x]) * float64(v)
 		}
 		w[j] *= float64(p.Scale)
+		if c := float64(p.Softcap); c != 0 {
+			w[j] = c * math.Tanh(w[j]/c)
+		}
+		if p.Slopes != nil {
+			w[j] += float64(p.Slopes[h]) * float64(j)
+		}
 		top = max(top, w[j])
 	}
 	for j := range w {
@@ -103,49 +113,76 @@ func (b branch) exact(p Params, i, h int) (o, magnitude []float64) {
 	return o, magnitude
 }
 
+var slopes = []float32{0.5, 0.25, 0.125, 0.0625, 0.03125, 0.7, 0.3, 0.1, 0.01}
+
+// shapes are of every number of queries that share keys, head sizes that are
+// odd, and every behaviour, alone and together.
 var shapes = []Params{
-	{1, 1, 1, 1},
-	{1, 1, 7, 0.3},
-	{3, 1, 16, 0.25},
-	{9, 3, 64, 0.125},
-	{4, 4, 24, 0.2},
-	{8, 2, 80, 0.11},
-	{4, 1, 128, 0.0884},
+	{Heads: 1, KVHeads: 1, HeadDim: 1, Scale: 1},
+	{Heads: 1, KVHeads: 1, HeadDim: 7, Scale: 0.3},
+	{Heads: 3, KVHeads: 1, HeadDim: 16, Scale: 0.25},
+	{Heads: 9, KVHeads: 3, HeadDim: 64, Scale: 0.125},
+	{Heads: 4, KVHeads: 4, HeadDim: 24, Scale: 0.2, Window: 16},
+	{Heads: 8, KVHeads: 2, HeadDim: 80, Scale: 0.11, Softcap: 2},
+	{Heads: 4, KVHeads: 1, HeadDim: 128, Scale: 0.0884, Slopes: slopes[:4]},
+	{Heads: 8, KVHeads: 1, HeadDim: 96, Scale: 0.1, Window: 300},
+	{Heads: 5, KVHeads: 1, HeadDim: 48, Scale: 0.14, Window: 255, Softcap: 50},
+	{Heads: 6, KVHeads: 1, HeadDim: 40, Scale: 0.16, Window: 1, Slopes: slopes[:6]},
+	{Heads: 7, KVHeads: 1, HeadDim: 33, Scale: 0.17, Window: 3, Softcap: 30, Slopes: slopes[:7]},
+	{Heads: 9, KVHeads: 1, HeadDim: 256, Scale: 0.0625},
+	{Heads: 1, KVHeads: 1, HeadDim: 512, Scale: 0.04},
+}
+
+// each calls f for the shapes in every KV dtype.
+func each(f func(seed uint64, p Params)) {
+	for s, p := range shapes {
+		for p.KV = inference.KVF16; p.KV <= inference.KVQ8; p.KV++ {
+			f(uint64(s), p)
+		}
+	}
 }
 
 func TestCausalIsSoftmax(t *testing.T) {
 	kerneltest.All(t, "attention", func(t *testing.T, impl string) {
 		q := queue(t, 2)
-		for s, p := range shapes {
-			b := newBranch(uint64(s), p, 531)
+		each(func(seed uint64, p Params) {
+			b := newBranch(seed, p, 531)
 			got := b.at(q, p, edges)
+			b = b.kept(p)
 			for i, at := range edges {
 				for h := range p.Heads {
 					want, size := b.exact(p, at, h)
 					for x := range want {
 						// Beside the sum of at+1 terms, a score's error (dot of HeadDim terms of
 						// size up to about 5·Scale) is an error of the weight.
-						k := at + 1 + 16*16*p.HeadDim
+						k := 16*(at+1) + 16*16*p.HeadDim
 						if !kerneltest.Near(t, got.Row(i)[h*p.HeadDim+x], want[x], size[x], tensor.F32, k) {
 							t.Fatalf("%+v: position %d head %d dim %d", p, at, h, x)
 						}
 					}
 				}
 			}
-		}
+		})
 	})
 }
 
 func TestCausalIsTheDefinition(t *testing.T) {
-	kerneltest.All(t, "attention", func(t *testing.T, impl string) {
-		q := queue(t, 2)
-		for s, p := range shapes {
-			b := newBranch(uint64(20+s), p, 531)
-			got := b.at(q, p, edges)
-			for i, at := range edges {
-				kerneltest.Same(t, fmt.Sprintf("%+v position %d", p, at), got.Row(i), definition(b, p, at))
-			}
+	var want [][]float32 // the definition is slow
+	each(func(seed uint64, p Params) {
+		b := newBranch(20+seed, p, 531).kept(p)
+		for _, at := range edges {
+			want = append(want, definition(b, p, at))
 		}
+	})
+	kerneltest.All(t, "attention", func(t *testing.T, impl string) {
+		q, n := queue(t, 2), 0
+		each(func(seed uint64, p Params) {
+			got := newBranch(20+seed, p, 531).at(q, p, edges)
+			for i, at := range edges {
+				kerneltest.Same(t, fmt.Sprintf("%+v position %d", p, at), got.Row(i), want[n])
+				n++
+			}
+		})
 	})
 }
 
@@ -153,7 +190,13 @@ func TestCausalIsTheDefinition(t *testing.T) {
 // the prompt, nor later positions, nor the number of workers changes a result.
 func TestCausalIsInvariant(t *testing.T) {
 	kerneltest.All(t, "attention", func(t *testing.T, impl string) {
-		for s, p := range []Params{{1, 1, 7, 0.3}, {6, 2, 16, 0.25}} {
+		for s, p := range []Params{
+			{Heads: 1, KVHeads: 1, HeadDim: 7, Scale: 0.3, KV: inference.KVF32},
+			{Heads: 6, KVHeads: 2, HeadDim: 16, Scale: 0.25, KV: inference.KVF16},
+			{Heads: 8, KVHeads: 1, HeadDim: 32, Scale: 0.2, KV: inference.KVQ8, Softcap: 9},
+			{Heads: 2, KVHeads: 1, HeadDim: 16, Scale: 0.2, KV: inference.KVF16, Window: 5, Slopes: slopes[:2]},
+			{Heads: 1, KVHeads: 1, HeadDim: 16, Scale: 0.2, KV: inference.KVF16, Window: 260},
+		} {
 			const n = 275
 			b := newBranch(uint64(40+s), p, n)
 			want := b.run(queue(t, 1), p, n)
@@ -168,11 +211,26 @@ func TestCausalIsInvariant(t *testing.T) {
 	})
 }
 
+// TestWorkersShareTheBlocksOfARow: a single row of a long past, over more
+// blocks than one wave has.
+func TestWorkersShareTheBlocksOfARow(t *testing.T) {
+	p := Params{Heads: 2, KVHeads: 1, HeadDim: 16, Scale: 0.25, KV: inference.KVF16}
+	for _, p.Window = range []int{0, 9000} {
+		const n = 2*manyParts*blockSize + 777
+		b := newBranch(70, p, n)
+		rows := []int{n - 1}
+		want := b.at(queue(t, 1), p, rows)
+		for _, workers := range []int{2, 3, 7} {
+			kerneltest.Same(t, fmt.Sprint(workers), b.at(queue(t, workers), p, rows).F32(), want.F32())
+		}
+	}
+}
+
 // TestSegmentsDoNotMix runs prompts and single steps of several branches in one
 // call, in another order than their rows.
 func TestSegmentsDoNotMix(t *testing.T) {
 	kerneltest.All(t, "attention", func(t *testing.T, impl string) {
-		p := Params{4, 2, 16, 0.17}
+		p := Params{Heads: 4, KVHeads: 2, HeadDim: 16, Scale: 0.17, KV: inference.KVF16}
 		q := queue(t, 3)
 		lengths, starts := []int{40, 1, 0, 7, 290}, []int{0, 299, 5, 14, 2}
 		rows := 3 // of nobody, before the first
@@ -214,52 +272,108 @@ func TestSegmentsDoNotMix(t *testing.T) {
 	})
 }
 
+// TestPagesBeforeTheWindowMayBeGone: a cache may drop what no row will see.
+func TestPagesBeforeTheWindowMayBeGone(t *testing.T) {
+	kerneltest.All(t, "attention", func(t *testing.T, impl string) {
+		p := Params{Heads: 3, KVHeads: 1, HeadDim: 16, Scale: 0.25, KV: inference.KVF16, Window: 100}
+		q, b, pg := queue(t, 2), newBranch(71, p, 600), pages(p, 600)
+		Store(q, b.k, b.v, p, []Segment{{N: 600, Pages: pg}})
+		want, got := kerneltest.Zeros(4, 48), kerneltest.Zeros(4, 48)
+		segs := []Segment{{N: 4, Start: 596, Pages: pg}}
+		Causal(q, want, b.q.Slice(596, 600), p, segs)
+		clear(pg[:(596-99)/PageSize])
+		Causal(q, got, b.q.Slice(596, 600), p, segs)
+		kerneltest.Same(t, "without them", got.F32(), want.F32())
+	})
+}
+
 func TestExtremeScoresStayFinite(t *testing.T) {
-	p := Params{1, 1, 16, 1}
-	const n = 600
-	b := newBranch(80, p, n)
-	for i, v := range b.q.F32() {
-		b.q.F32()[i] = v * 1e4
-	}
-	got := b.run(queue(t, 1), p, n)
-	for _, i := range []int{0, 255, 256, n - 1} {
-		want, _ := b.exact(p, i, 0)
-		for x, v := range got.Row(i) {
-			if math.Abs(float64(v)-want[x]) > 0.02 {
-				t.Errorf("row %d: %v, want %v", i, v, want[x])
+	kerneltest.All(t, "attention", func(t *testing.T, impl string) {
+		p := Params{Heads: 1, KVHeads: 1, HeadDim: 16, Scale: 1, KV: inference.KVF32}
+		const n = 600
+		b := newBranch(80, p, n)
+		for i, v := range b.q.F32() {
+			b.q.F32()[i] = v * 1e4
+		}
+		got := b.run(queue(t, 1), p, n)
+		for _, i := range []int{0, 255, 256, n - 1} {
+			want, _ := b.kept(p).exact(p, i, 0)
+			for x, v := range got.Row(i) {
+				if math.Abs(float64(v)-want[x]) > 0.02 {
+					t.Errorf("row %d: %v, want %v", i, v, want[x])
+				}
 			}
 		}
-	}
+	})
+}
+
+// TestWhatIsNotANumberShows: a row that sees one gives none but its kind, and
+// no other row suffers.
+func TestWhatIsNotANumberShows(t *testing.T) {
+	kerneltest.All(t, "attention", func(t *testing.T, impl string) {
+		for _, bad := range []float32{float32(math.NaN()), math.Float32frombits(0x7f80_0001), math.Float32frombits(0xffff_ffff)} {
+			for kv := inference.KVF16; kv <= inference.KVQ8; kv++ {
+				p := Params{Heads: 2, KVHeads: 1, HeadDim: 16, Scale: 0.25, KV: kv}
+				b := newBranch(81, p, 300)
+				want := b.run(queue(t, 1), p, 300)
+				b.k.Row(270)[3] = bad
+				got := b.run(queue(t, 1), p, 300)
+				kerneltest.Same(t, "rows before", got.Slice(0, 270).F32(), want.Slice(0, 270).F32())
+				for _, v := range got.Slice(270, 300).F32() {
+					if v == v {
+						t.Fatalf("%s: %v where a key is %v", kv, v, bad)
+					}
+				}
+			}
+		}
+	})
 }
 
 func TestCausalAllocatesNothing(t *testing.T) {
-	p := Params{4, 2, 16, 0.25}
-	q, b, pg := queue(t, 2), newBranch(90, p, 40), pages(p, 40)
-	dst := kerneltest.Zeros(40, 4*16)
-	segs := []Segment{{N: 40, Pages: pg}}
-	for range 50 {
-		Store(q, b.k, b.v, p, segs)
-		Causal(q, dst, b.q, p, segs)
-	}
-	if a := testing.AllocsPerRun(50, func() { Store(q, b.k, b.v, p, segs); Causal(q, dst, b.q, p, segs) }); a != 0 {
-		t.Errorf("%v allocations", a)
-	}
+	kerneltest.All(t, "attention", func(t *testing.T, impl string) {
+		p := Params{Heads: 4, KVHeads: 2, HeadDim: 16, Scale: 0.25, KV: inference.KVF16}
+		q, b, pg := queue(t, 2), newBranch(90, p, 600), pages(p, 600)
+		dst := kerneltest.Zeros(600, 4*16)
+		prompt, step := []Segment{{N: 40, Pages: pg}}, []Segment{{N: 1, Start: 599, Pages: pg}}
+		Store(q, b.k, b.v, p, []Segment{{N: 600, Pages: pg}})
+		f := func() {
+			Store(q, b.k, b.v, p, prompt)
+			Causal(q, dst, b.q, p, prompt)
+			Store(q, b.k, b.v, p, step)
+			Causal(q, dst, b.q, p, step)
+		}
+		for range 20 {
+			f()
+		}
+		if a := testing.AllocsPerRun(20, f); a != 0 {
+			t.Errorf("%v allocations", a)
+		}
+	})
 }
 
 func TestShapesThatDoNotFitPanic(t *testing.T) {
-	q, p := queue(t, 1), Params{4, 2, 8, 1}
+	q, p := queue(t, 1), Params{Heads: 4, KVHeads: 2, HeadDim: 8, Scale: 1, KV: inference.KVF16}
 	ok, kv := kerneltest.Zeros(3, 32), kerneltest.Zeros(3, 16)
 	seg := func(row, n, start, pg int) []Segment { return []Segment{{row, n, start, pages(p, pg)}} }
+	with := func(f func(p *Params)) Params { p := p; f(&p); return p }
 	for i, f := range []func(){
-		func() { Causal(q, ok, ok, Params{3, 2, 8, 1}, nil) },
-		func() { Causal(q, ok, ok, Params{4, 0, 8, 1}, nil) },
-		func() { Causal(q, ok, ok, Params{4, 2, 9, 1}, nil) },
+		func() { Causal(q, ok, ok, with(func(p *Params) { p.Heads = 3 }), nil) },
+		func() { Causal(q, ok, ok, with(func(p *Params) { p.KVHeads = 0 }), nil) },
+		func() { Causal(q, ok, ok, with(func(p *Params) { p.HeadDim = 9 }), nil) },
+		func() { Causal(q, ok, ok, with(func(p *Params) { p.KV = 0 }), nil) },
+		func() { Causal(q, ok, ok, with(func(p *Params) { p.Window = -1 }), nil) },
+		func() { Causal(q, ok, ok, with(func(p *Params) { p.Softcap = -1 }), nil) },
+		func() { Causal(q, ok, ok, with(func(p *Params) { p.Slopes = slopes[:3] }), nil) },
+		func() {
+			wide := Params{Heads: 1, KVHeads: 1, HeadDim: MaxHeadDim + 1, Scale: 1, KV: inference.KVF16}
+			Causal(q, kerneltest.Zeros(1, MaxHeadDim+1), kerneltest.Zeros(1, MaxHeadDim+1), wide, nil)
+		},
 		func() { Causal(q, kv, ok, p, nil) },
 		func() { Causal(q, ok, ok, p, seg(0, 4, 0, 16)) },
 		func() { Causal(q, ok, ok, p, seg(1, 3, 0, 16)) },
 		func() { Causal(q, ok, ok, p, seg(-1, 3, 0, 16)) },
 		func() { Causal(q, ok, ok, p, seg(0, 3, 14, 16)) },
-		func() { Causal(q, ok, ok, p, []Segment{{0, 1, 0, []Page{{make([]float32, 5), nil}}}}) },
+		func() { Causal(q, ok, ok, p, []Segment{{0, 1, 0, []Page{make(Page, 5)}}}) },
 		func() { Store(q, ok, kv, p, nil) },
 		func() { Store(q, kv, kv, p, seg(0, 3, -1, 16)) },
 		func() { Store(q, kv, kerneltest.Zeros(2, 16), p, seg(0, 3, 0, 16)) },
@@ -272,28 +386,5 @@ func TestShapesThatDoNotFitPanic(t *testing.T) {
 			}()
 			f()
 		}()
-	}
-}
-
-func BenchmarkCausal(b *testing.B) {
-	p := Params{9, 3, 64, 0.125}
-	for _, c := range []struct{ start, n int }{{128, 1}, {2047, 1}, {0, 512}, {1536, 512}} {
-		b.Run(fmt.Sprintf("start=%d/n=%d", c.start, c.n), func(b *testing.B) {
-			q := queue(b, 0)
-			end := c.start + c.n
-			br := newBranch(1, p, end)
-			pg := pages(p, end)
-			Store(q, br.k, br.v, p, []Segment{{N: end, Pages: pg}})
-			segs := []Segment{{N: c.n, Start: c.start, Pages: pg}}
-			query, dst := br.q.Slice(c.start, end), kerneltest.Zeros(c.n, 9*64)
-			for b.Loop() {
-				Causal(q, dst, query, p, segs)
-			}
-			macs := 0
-			for i := range c.n {
-				macs += (c.start + i + 1) * p.Heads * p.HeadDim * 2
-			}
-			b.ReportMetric(b.Elapsed().Seconds()*1e9/float64(b.N)/float64(macs), "ns/MAC")
-		})
 	}
 }

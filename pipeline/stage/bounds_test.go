@@ -5,6 +5,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	inference "github.com/farlabs/inference"
 	"github.com/farlabs/inference/pipeline/stage"
 	"github.com/farlabs/inference/pipeline/wire"
 )
@@ -177,7 +178,7 @@ func TestBusyWhenABoundIsMet(t *testing.T) {
 	t.Run("pages", func(t *testing.T) {
 		run(t, func(r *rig) {
 			n := r.node("n", all, func(c *stage.Config) {
-				c.Cache, _ = c.Span.(*span).NewCache(6 * 10 * pageBytes) // ten pages of 16 positions for each block
+				c.Cache, _ = c.Span.(*span).NewCache(6*10*pageBytes, inference.KVF32) // ten pages of 16 positions for each block
 			})
 			a, b := r.client.session([]*node{n}), r.client.session([]*node{n})
 			a.open()

@@ -43,7 +43,7 @@ func newLocal(tb testing.TB, m modeltest.Llama, links Links) *Stage {
 	if err != nil {
 		tb.Fatal(err)
 	}
-	cache, err := span.NewCache(1 << 20)
+	cache, err := span.NewCache(1<<20, inference.KVF32)
 	if err != nil {
 		tb.Fatal(err)
 	}

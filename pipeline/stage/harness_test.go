@@ -186,7 +186,7 @@ func (r *rig) node(id inference.PeerID, blocks inference.BlockRange, change func
 	if err != nil {
 		r.t.Fatal(err)
 	}
-	cache, err := sp.NewCache(32 << 20)
+	cache, err := sp.NewCache(32<<20, inference.KVF32)
 	if err != nil {
 		r.t.Fatal(err)
 	}
@@ -253,7 +253,7 @@ func expect(t *testing.T, dtype inference.WireDType, ids []inference.TokenID) []
 	if err != nil {
 		t.Fatal(err)
 	}
-	cache, _ := sp.NewCache(64 << 20)
+	cache, _ := sp.NewCache(64<<20, inference.KVF32)
 	q := device.NewQueue(1)
 	b := cache.NewBranch(all)
 	x := make([]float32, len(ids)*sp.Hidden())

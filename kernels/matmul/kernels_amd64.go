@@ -7,5 +7,5 @@ func formsAVX2() *[numActivations]form {
 }
 
 func formsAVX512() *[numActivations]form {
-	return &[numActivations]form{F32: f32AVX512()}
+	return &[numActivations]form{Int8: int8AVX512(), F32: f32AVX512()}
 }

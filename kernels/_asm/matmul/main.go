@@ -15,7 +15,8 @@ import (
 
 // files are what the argument may name.
 var files = map[string]func(){
-	"f32": f32,
+	"f32":        f32,
+	"int8AVX512": int8AVX512,
 }
 
 var decls = flag.String("decls", "", "write the declarations of kernels to this `file`")

@@ -1,0 +1,444 @@
+package main
+
+import (
+	"fmt"
+
+	"github.com/mmcloughlin/avo/attr"
+	. "github.com/mmcloughlin/avo/build"
+	"github.com/mmcloughlin/avo/ir"
+	. "github.com/mmcloughlin/avo/operand"
+	"github.com/mmcloughlin/avo/reg"
+
+	"github.com/farlabs/inference/kernels/_asm/internal/lanes"
+)
+
+// The fields of an int8Block, as kernels/matmul/activations.go has them.
+const (
+	int8Block  = 64
+	int8D      = 32
+	int8U      = 36
+	int8Starts = 40
+)
+
+// The starts of an int8Block.
+const (
+	start8 = iota
+	start16
+	start128
+	start32
+	start32b
+	startNone = -1 // 0: the codes have no offset
+)
+
+// codeDType is a dtype of weights that are codes.
+type codeDType struct {
+	name   string
+	bits   int // of a code
+	start  int
+	minima bool
+	span   int // blocks that share a record of scales
+}
+
+var codeDTypes = []codeDType{
+	{"Q4_0", 4, start8, false, 1},
+	{"Q4_1", 4, startNone, true, 1},
+	{"Q5_0", 5, start16, false, 1},
+	{"Q5_1", 5, startNone, true, 1},
+	{"Q8_0", 8, start128, false, 1},
+	{"Q4_K", 4, startNone, true, 8},
+	{"Q5_K", 5, startNone, true, 8},
+	{"Q6_K", 6, start32, false, 8},
+}
+
+// size is the bytes of a block's codes.
+func (d *codeDType) size() int { return 64 * d.bits }
+
+// header is the bytes of a record of scales before those of its blocks.
+func (d *codeDType) header() int {
+	switch {
+	case d.span == 1:
+		return 0
+	case d.minima:
+		return 64
+	}
+	return 32
+}
+
+// own is the bytes of a block's own scales.
+func (d *codeDType) own() int {
+	if d.span == 1 && d.minima {
+		return 64
+	}
+	return 32
+}
+
+// int8Tiles lists the columns of the tiles of one panel and of two.
+var int8Tiles = [2][]int{{1, 2, 3, 4, 6, 8, 10, 12}, {1, 2, 3, 4}}
+
+// int8AVX512 writes the kernels of 8-bit activations.
+func int8AVX512() {
+	for i := range codeDTypes {
+		for p, tiles := range int8Tiles {
+			for _, columns := range tiles {
+				newInt8(&codeDTypes[i], p+1, columns).write()
+			}
+		}
+	}
+	quantize()
+}
+
+// int8Kernel is a kernel that is being written: a lane is a row.
+type int8Kernel struct {
+	*codeDType
+	name            string
+	panels, columns int
+	sums            *rows
+	codes, scales   []reg.Register // of each panel
+	x               reg.Register   // middle of the columns, so that their fields are near
+	low, bit        reg.VecVirtual // masks: four bits; the bits above them
+	d, dmin         []reg.VecVirtual
+}
+
+func newInt8(d *codeDType, panels, columns int) *int8Kernel {
+	k := &int8Kernel{codeDType: d, panels: panels, columns: columns}
+	k.name = lanes.AVX512.Name(fmt.Sprintf("int8%s_%dx%d", d.name, panels, columns))
+	return k
+}
+
+func (k *int8Kernel) write() {
+	t := kernel(k.name, fmt.Sprintf("%s multiplies panels of %s (%d) by columns of 8 bits (%d).", k.name, k.codeDType.name, k.panels, k.columns))
+	k.sums = newRows(lanes.AVX512, k.panels, k.columns, t, 0)
+	next := GP64()
+	if k.panels == 2 {
+		MOVQ(Mem{Base: t, Disp: tileNext}, next)
+	}
+	for p := range k.panels {
+		codes, scales := GP64(), GP64()
+		MOVQ(Mem{Base: t, Disp: tileCodes}, codes)
+		MOVQ(Mem{Base: t, Disp: tileScales}, scales)
+		if p == 1 {
+			ADDQ(next, codes)
+			ADDQ(next, scales)
+		}
+		k.codes, k.scales = append(k.codes, codes), append(k.scales, scales)
+	}
+	blocks := GP64()
+	k.x = GP64()
+	MOVQ(Mem{Base: t, Disp: tileX}, k.x)
+	ADDQ(U32(uint32(k.middle())), k.x)
+	MOVQ(Mem{Base: t, Disp: tileBlocks}, blocks)
+	if k.bits < 8 {
+		k.low = lanes.AVX512.Const(0x0f0f0f0f)
+	}
+	switch k.bits {
+	case 5:
+		k.bit = lanes.AVX512.Const(0x10101010)
+	case 6:
+		k.bit = lanes.AVX512.Const(0x30303030)
+	}
+
+	if k.span > 1 {
+		SHRQ(U8(3), blocks)
+		Label("span")
+		k.record()
+	}
+	inner := GP64()
+	if k.span > 1 {
+		MOVL(U32(uint32(k.span)), inner.As32())
+	} else {
+		inner = blocks
+	}
+	Label("block")
+	for p := range k.panels {
+		k.block(p)
+	}
+	ADDQ(U32(uint32(k.columns*int8Block)), k.x)
+	DECQ(inner)
+	JNZ(LabelRef("block"))
+	if k.span > 1 {
+		DECQ(blocks)
+		JNZ(LabelRef("span"))
+	}
+	k.sums.store()
+	VZEROUPPER()
+	RET()
+}
+
+// middle is what k.x is ahead of the first column.
+func (k *int8Kernel) middle() int { return k.columns / 2 * int8Block }
+
+// column is a field of a column of the block.
+func (k *int8Kernel) column(c, field int) Mem {
+	return Mem{Base: k.x, Disp: c*int8Block + field - k.middle()}
+}
+
+// record reads what the blocks of a span share.
+func (k *int8Kernel) record() {
+	if k.d == nil {
+		for range k.panels {
+			k.d = append(k.d, ZMM())
+			if k.minima {
+				k.dmin = append(k.dmin, ZMM())
+			}
+		}
+	}
+	for p := range k.panels {
+		VCVTPH2PS(Mem{Base: k.scales[p]}, k.d[p])
+		if k.minima {
+			sign := ZMM()
+			VPTERNLOGD(U8(0xff), sign, sign, sign)
+			VPSLLD(U8(31), sign, sign)
+			VCVTPH2PS(Mem{Base: k.scales[p], Disp: 32}, k.dmin[p])
+			VPXORD(sign, k.dmin[p], k.dmin[p]) // subtracted
+		}
+		ADDQ(U8(uint8(k.header())), k.scales[p])
+	}
+}
+
+// factors reads the scales of a block: one or, Q6_K, two, and minima.
+func (k *int8Kernel) factors(p int) (s []reg.VecVirtual, m reg.VecVirtual) {
+	at := Mem{Base: k.scales[p]}
+	read := func(at Mem, d reg.VecVirtual, signed bool) reg.VecVirtual {
+		v := ZMM()
+		if d == nil {
+			VCVTPH2PS(at, v)
+			return v
+		}
+		if signed {
+			VPMOVSXBD(at, v)
+		} else {
+			VPMOVZXBD(at, v)
+		}
+		VCVTDQ2PS(v, v)
+		VMULPS(d, v, v)
+		return v
+	}
+	switch {
+	case k.span == 1:
+		s = append(s, read(at, nil, false))
+		if k.minima {
+			m = read(at.Offset(32), nil, false)
+		}
+	case k.minima:
+		s = append(s, read(at, k.d[p], false))
+		m = read(at.Offset(16), k.dmin[p], false)
+	default:
+		s = append(s, read(at, k.d[p], true), read(at.Offset(16), k.d[p], true))
+	}
+	ADDQ(U8(uint8(k.own())), k.scales[p])
+	return s, m
+}
+
+// groups reads the codes of a block: register g has elements 4g … 4g+3 of each row.
+func (k *int8Kernel) groups(p int) (w [8]reg.VecVirtual) {
+	at := Mem{Base: k.codes[p]}
+	for i := 0; i < k.size(); i += 64 {
+		PREFETCHT0(at.Offset(ahead + i))
+	}
+	for g := range w {
+		w[g] = ZMM()
+	}
+	if k.bits == 8 {
+		for g := range w {
+			VMOVDQU64(at.Offset(64*g), w[g])
+		}
+		return w
+	}
+	for g := range 4 {
+		VMOVDQU64(at.Offset(64*g), w[g])
+	}
+	for g := range 4 {
+		VPSRLD(U8(4), w[g], w[4+g])
+		VPANDD(k.low, w[g], w[g])
+		VPANDD(k.low, w[4+g], w[4+g])
+	}
+	// w |= high shifted & bit
+	const orAnd = 0xf8 // a | b & c
+	high := func(at Mem, g, shift int) {
+		v := ZMM()
+		switch {
+		case shift > 0:
+			h := ZMM()
+			VMOVDQU64(at, h)
+			VPSLLD(U8(uint8(shift)), h, v)
+		case shift < 0:
+			h := ZMM()
+			VMOVDQU64(at, h)
+			VPSRLD(U8(uint8(-shift)), h, v)
+		default:
+			VMOVDQU64(at, v)
+		}
+		VPTERNLOGD(U8(orAnd), k.bit, v, w[g])
+	}
+	for g := range w {
+		switch k.bits {
+		case 5:
+			high(at.Offset(256), g, 4-g)
+		case 6:
+			high(at.Offset(256+64*(g/4)), g, 4-2*(g%4))
+		}
+	}
+	return w
+}
+
+// block adds the products of a block of panel p to the sums.
+func (k *int8Kernel) block(p int) {
+	w := k.groups(p)
+	s, m := k.factors(p)
+	ADDQ(U32(uint32(k.size())), k.codes[p])
+	most := 6 // chains at a time
+	if k.columns == 12 && k.bits == 5 && k.span > 1 {
+		most = 4 // there are no more registers
+	}
+	n := (k.columns + most - 1) / most
+	for i := range n {
+		k.chains(p, i*k.columns/n, (i+1)*k.columns/n, w, s, m)
+	}
+}
+
+// chains computes columns [lo, hi).
+func (k *int8Kernel) chains(p, lo, hi int, w [8]reg.VecVirtual, s []reg.VecVirtual, m reg.VecVirtual) {
+	for h := range s { // all of the block, or its halves
+		groups := w[h*8/len(s) : (h+1)*8/len(s)]
+		t := make([]reg.VecVirtual, hi-lo)
+		for i := range t {
+			t[i] = ZMM()
+			if k.start == startNone {
+				zero(t[i])
+			} else {
+				VPBROADCASTD(k.column(lo+i, int8Starts+4*(k.start+h)), t[i])
+			}
+		}
+		for g, v := range groups {
+			for i := range t {
+				VPDPBUSD_BCST(k.column(lo+i, 4*(h*len(groups)+g)), v, t[i])
+			}
+		}
+		for i := range t {
+			VCVTDQ2PS(t[i], t[i])
+			VMULPS(s[h], t[i], t[i])
+			VFMADD231PS_BCST(k.column(lo+i, int8D), t[i], k.sums.y[lo+i][p])
+		}
+	}
+	if k.minima {
+		for c := lo; c < hi; c++ {
+			VFMADD231PS_BCST(k.column(c, int8U), m, k.sums.y[c][p])
+		}
+	}
+}
+
+// zero sets v to 0. avo believes that VPXORD reads what is there.
+func zero(v reg.VecVirtual) {
+	Instruction(&ir.Instruction{
+		Opcode: "VPXORD", Operands: []Op{v, v, v}, Inputs: []Op{v, v}, Outputs: []Op{v},
+		CancellingInputs: true, ISA: []string{"AVX512F", "AVX512VL"},
+	})
+}
+
+// quantize writes the preparation of 8-bit activations, a block of 32 at a time.
+func quantize() {
+	const infinity = 0x7f800000
+	TEXT("quantizeAVX512", attr.NOSPLIT, "func(dst *byte, stride int, x *float32, blocks int)")
+	Pragma("noescape")
+	doc := "quantizeAVX512 writes blocks > 0 of x to dst and every stride bytes from there."
+	Doc(doc)
+	fmt.Fprintf(&declared, "\n// %s\n//\n//go:noescape\nfunc quantizeAVX512(dst *byte, stride int, x *float32, blocks int)\n", doc)
+	dst, stride := Load(Param("dst"), GP64()), Load(Param("stride"), GP64())
+	x, blocks := Load(Param("x"), GP64()), Load(Param("blocks"), GP64())
+	w := lanes.AVX512
+	magnitude := w.Const(0x7fffffff)
+	scalar := func(u uint32) reg.VecVirtual {
+		r, v := GP32(), XMM()
+		MOVL(U32(u), r)
+		VMOVD(r, v)
+		return v
+	}
+	most, inf := scalar(0x42fe0000), scalar(infinity) // 127, ∞
+	ones := YMM()
+	one := GP32()
+	MOVL(U32(0x01010101), one)
+	VPBROADCASTD(one, ones)
+	factors := GLOBL("startFactors", attr.RODATA|attr.NOPTR)
+	for i, f := range []int32{-8, -16, -128, -32, -32, 0, 0, 0} {
+		DATA(4*i, I32(f))
+	}
+	times := YMM()
+	VMOVDQU(factors, times)
+	six := K()
+	MOVL(U32(0x3f), one)
+	KMOVW(one, six)
+
+	Label("block")
+	v := [2]reg.VecVirtual{ZMM(), ZMM()}
+	a := [2]reg.VecVirtual{ZMM(), ZMM()}
+	for h := range v {
+		VMOVUPS(Mem{Base: x, Disp: 64 * h}, v[h])
+		VPANDD(magnitude, v[h], a[h])
+	}
+	// The greatest magnitude: as integers, so that NaN is above all.
+	VPMAXUD(a[1], a[0], a[0])
+	y := YMM()
+	VEXTRACTI64X4(U8(1), a[0], y)
+	VPMAXUD(y, a[0].AsY(), a[0].AsY())
+	top, z := XMM(), XMM()
+	VEXTRACTI32X4(U8(1), a[0].AsY(), top)
+	VPMAXUD(a[0].AsX(), top, top)
+	for _, order := range []uint8{0x4e, 0xb1} {
+		VPSHUFD(U8(order), top, z)
+		VPMAXUD(z, top, top)
+	}
+	bits := GP32()
+	VMOVD(top, bits)
+	CMPL(bits, U32(infinity))
+	JAE(LabelRef("spoiled"))
+	d, to := XMM(), XMM()
+	VDIVSS(most, top, d)
+	VDIVSS(top, most, to)
+	finite := K()
+	VPCMPUD(U8(4), inf, to, finite) // 0 where 127/a is infinite
+	VMOVDQU32_Z(to, finite, to)
+	scale := ZMM()
+	VBROADCASTSS(to, scale)
+	for h := range v {
+		VMULPS(scale, v[h], v[h])
+		VCVTPS2DQ(v[h], v[h])
+		VPMOVSDB(v[h], Mem{Base: dst, Disp: 16 * h})
+	}
+	// Sums: of the low half in the low 128 bits, of the high half in the high.
+	q := [2]reg.VecVirtual{XMM(), XMM()}
+	for h := range q {
+		VPMOVSDB(v[h], q[h])
+	}
+	sums, both := YMM(), YMM()
+	VINSERTI128(U8(1), q[1], q[0].AsY(), q[0].AsY())
+	zero(sums)
+	VPDPBUSD(q[0].AsY(), ones, sums)
+	VPHADDD(sums, sums, sums)
+	VPHADDD(sums, sums, sums)
+	VPERMQ(U8(0x4e), sums, both)
+	VPADDD(sums, both, both)
+	u := XMM()
+	VCVTDQ2PS(both.AsX(), u)
+	VMULSS(d, u, u)
+	VMOVSS(d, Mem{Base: dst, Disp: int8D})
+	VMOVSS(u, Mem{Base: dst, Disp: int8U})
+	VPBLENDD(U8(0x18), sums, both, both)
+	VPMULLD(times, both, both)
+	VMOVDQU32(both, six, Mem{Base: dst, Disp: int8Starts})
+	Label("next")
+	ADDQ(U32(128), x)
+	ADDQ(stride, dst)
+	DECQ(blocks)
+	JNZ(LabelRef("block"))
+	VZEROUPPER()
+	RET()
+
+	Label("spoiled")
+	zero(v[0])
+	VMOVDQU64(v[0], Mem{Base: dst})
+	nan := GP32()
+	MOVL(U32(0x7fc00000), nan)
+	MOVL(nan, Mem{Base: dst, Disp: int8D})
+	MOVL(nan, Mem{Base: dst, Disp: int8U})
+	JMP(LabelRef("next"))
+}

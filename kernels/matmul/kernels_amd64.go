@@ -3,7 +3,7 @@
 package matmul
 
 func formsAVX2() *[numActivations]form {
-	return &[numActivations]form{F32: f32AVX2()}
+	return &[numActivations]form{Int8: int8AVX2(), F32: f32AVX2()}
 }
 
 func formsAVX512() *[numActivations]form {

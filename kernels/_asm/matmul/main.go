@@ -16,6 +16,7 @@ import (
 // files are what the argument may name.
 var files = map[string]func(){
 	"f32":        f32,
+	"int8AVX2":   int8AVX2,
 	"int8AVX512": int8AVX512,
 }
 

@@ -1,0 +1,24 @@
+//go:build amd64 && !purego
+
+package matmul
+
+import "github.com/farlabs/inference/kernels/tensor"
+
+//go:generate go -C ../_asm run ./matmul -out ../matmul/int8_avx2_amd64.s -decls ../matmul/int8_avx2_decl_amd64.go -pkg matmul int8AVX2
+
+// int8AVX2 returns the form of activations of eight bits for AVX2.
+func int8AVX2() form {
+	return form{
+		widths: []int{1, 2, 4},
+		kernels: [dtypes]kernel{
+			tensor.Q4_0: {one: []func(*tile){int8Q4_0_1x1AVX2, int8Q4_0_1x2AVX2, int8Q4_0_1x4AVX2}},
+			tensor.Q4_1: {one: []func(*tile){int8Q4_1_1x1AVX2, int8Q4_1_1x2AVX2, int8Q4_1_1x4AVX2}},
+			tensor.Q5_0: {one: []func(*tile){int8Q5_0_1x1AVX2, int8Q5_0_1x2AVX2, int8Q5_0_1x4AVX2}},
+			tensor.Q5_1: {one: []func(*tile){int8Q5_1_1x1AVX2, int8Q5_1_1x2AVX2, int8Q5_1_1x4AVX2}},
+			tensor.Q8_0: {one: []func(*tile){int8Q8_0_1x1AVX2, int8Q8_0_1x2AVX2, int8Q8_0_1x4AVX2}},
+			tensor.Q4_K: {one: []func(*tile){int8Q4_K_1x1AVX2, int8Q4_K_1x2AVX2, int8Q4_K_1x4AVX2}},
+			tensor.Q5_K: {one: []func(*tile){int8Q5_K_1x1AVX2, int8Q5_K_1x2AVX2, int8Q5_K_1x4AVX2}},
+			tensor.Q6_K: {one: []func(*tile){int8Q6_K_1x1AVX2, int8Q6_K_1x2AVX2, int8Q6_K_1x4AVX2}},
+		},
+	}
+}

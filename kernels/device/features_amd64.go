@@ -2,6 +2,8 @@
 
 package device
 
+//go:generate go -C ../_asm run ./vector -out ../device/pause_amd64.s -stubs ../device/pause_amd64.go -pkg device
+
 import "golang.org/x/sys/cpu"
 
 // features reports what the processor has and the operating system saves.

@@ -10,41 +10,34 @@ import (
 
 // Queue runs ops in the order they are enqueued, over a pool of workers. The
 // goroutine that enqueues is worker 0; the others are goroutines of the queue,
-// which wait for work spinning for [spin], then asleep. It is safe for
-// concurrent use: ops of several goroutines take turns.
+// which wait for work spinning for [patience], then asleep. It is safe for
+// concurrent use: ops of several goroutines take turns, but for small ones.
 type Queue struct {
 	mu      sync.Mutex // held while an op runs
 	workers int
 	scratch [][]float32    // [worker]; touched by that worker inside an op only
 	running sync.WaitGroup // the worker goroutines
 
+	fault    atomic.Pointer[Panic]
+	sleepers atomic.Int32 // workers that sleep, or are about to, on the state
+	beds     struct{ workers, caller bed }
+	left     uint32 // atomic; counts ops after which the caller was woken
+
+	// The words below change hands between cores with every op: those that are
+	// needed together share a cache line.
+
+	_     cacheLine
+	state state
+	_     cacheLine
 	// The op that runs, one of f and each: written under mu while nobody is
 	// inside, read by workers that are.
-	f     func(lo, hi int)
-	each  func(worker, lo, hi int)
+	next  atomic.Int64 // the first index that nobody took
 	n     int64
 	grain int64
-	fault atomic.Pointer[Panic]
-
-	_    cacheLine
-	next atomic.Int64 // the first index that nobody took
-	_    cacheLine
-	// state is opened | ended | the number of workers inside the op. An op is
-	// over when it is not opened and nobody is inside: a worker that comes late,
-	// because the system had other plans for its thread, is not waited for.
-	state atomic.Uint32
-	_     cacheLine
-	wake  event // an op was opened, or the queue ended
-	_     cacheLine
-	left  event // the last worker left an op that is not opened any more
+	f     func(lo, hi int)
+	each  func(worker, lo, hi int)
 	_     cacheLine
 }
-
-const (
-	opened = 1 << 31
-	ended  = 1 << 30
-	inside = ended - 1
-)
 
 type cacheLine [64]byte
 
@@ -94,9 +87,8 @@ func (q *Queue) Wait() error { return nil }
 // enqueued later runs on the calling goroutine alone.
 func (q *Queue) Close() {
 	q.mu.Lock()
-	if q.state.Or(ended)&ended == 0 {
-		q.wake.signal(q.workers)
-	}
+	atomic.OrUint32(&q.state.word, ended)
+	q.beds.workers.wake(&q.state.word, q.workers)
 	q.mu.Unlock()
 	q.running.Wait()
 }
@@ -105,14 +97,35 @@ func (q *Queue) Close() {
 // cover [0, n), on several workers at once, and returns when all have
 // finished. It allocates nothing. f must not enqueue ops. If f panics, chunks
 // not yet begun are dropped and Parallel panics with a [*Panic].
+//
+// An op of one chunk runs on the calling goroutine at once, whatever else the
+// queue does.
 func (q *Queue) Parallel(n, grain int, f func(lo, hi int)) {
-	if n <= 0 {
+	switch {
+	case n <= 0:
+		return
+	case n <= grain || n == 1:
+		alone(n, f)
 		return
 	}
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	q.f = f
 	q.run(n, grain)
+}
+
+// alone calls f for all n indices.
+func alone(n int, f func(lo, hi int)) {
+	normal := false
+	defer func() {
+		if !normal {
+			if v := recover(); v != nil { // else runtime.Goexit
+				panic(&Panic{Value: v, Stack: debug.Stack()})
+			}
+		}
+	}()
+	f(0, n)
+	normal = true
 }
 
 // ParallelWorkers is Parallel for an f that wants to know which worker runs
@@ -143,9 +156,13 @@ func (q *Queue) run(n, grain int) {
 	q.next.Store(0)
 	// Deferred, so that an f that ends its goroutine leaves the queue usable.
 	defer q.finish()
-	if helpers := min(int64(q.workers), (q.n+q.grain-1)/q.grain) - 1; helpers > 0 && q.state.Load()&ended == 0 {
-		q.state.Or(opened)
-		q.wake.signal(int(helpers))
+	if helpers := min(int64(q.workers), (q.n+q.grain-1)/q.grain) - 1; helpers > 0 && q.state.load()&ended == 0 {
+		atomic.OrUint32(&q.state.word, opened)
+		// A worker counts as a sleeper before it looks at the state for the last
+		// time, so one of the two sees the other.
+		if q.sleepers.Load() > 0 {
+			q.beds.workers.wake(&q.state.word, int(helpers))
+		}
 	}
 	q.chunks(0)
 }
@@ -153,13 +170,18 @@ func (q *Queue) run(n, grain int) {
 // finish turns newcomers away, waits for the workers inside and passes on what
 // went wrong.
 func (q *Queue) finish() {
-	q.state.And(^uint32(opened))
-	for {
-		seen := q.left.now()
-		if q.state.Load()&inside == 0 {
-			break
+	atomic.AndUint32(&q.state.word, ^uint32(opened))
+	if !over(q.state.load()) && !q.state.watch(over) {
+		// Somebody inside lost its thread. Sleeping gives it this one's core.
+		atomic.OrUint32(&q.state.word, awaited)
+		for {
+			seen := atomic.LoadUint32(&q.left)
+			if over(q.state.load()) {
+				break
+			}
+			q.beds.caller.sleep(&q.left, seen)
 		}
-		q.left.await(seen)
+		atomic.AndUint32(&q.state.word, ^uint32(awaited))
 	}
 	q.f, q.each = nil, nil
 	if p := q.fault.Swap(nil); p != nil {
@@ -170,16 +192,17 @@ func (q *Queue) finish() {
 // work is the life of a worker goroutine.
 func (q *Queue) work(id int) {
 	defer q.running.Done()
-	var seen uint32
 	for {
-		seen = q.wake.await(seen)
-		for s := q.state.Load(); s&opened != 0; s = q.state.Load() {
-			if q.state.CompareAndSwap(s, s+1) {
-				q.help(id)
-				break
+		if !q.state.watch(working) {
+			q.sleepers.Add(1)
+			for v := q.state.load(); !working(v); v = q.state.load() {
+				q.beds.workers.sleep(&q.state.word, v)
 			}
+			q.sleepers.Add(-1)
 		}
-		if q.state.Load()&ended != 0 {
+		if q.state.enter() {
+			q.help(id)
+		} else if q.state.load()&ended != 0 {
 			return
 		}
 	}
@@ -188,8 +211,9 @@ func (q *Queue) work(id int) {
 // help works on the op as one of those inside.
 func (q *Queue) help(id int) {
 	defer func() {
-		if q.state.Add(^uint32(0))&(opened|inside) == 0 {
-			q.left.signal(1)
+		if q.state.leave() {
+			atomic.AddUint32(&q.left, 1)
+			q.beds.caller.wake(&q.left, 1)
 		}
 	}()
 	q.chunks(id)
@@ -213,16 +237,17 @@ func (q *Queue) chunks(worker int) {
 		p.Stack = debug.Stack()
 		q.fault.CompareAndSwap(nil, p)
 	}()
+	f, each, n, grain := q.f, q.each, q.n, q.grain
 	for {
-		lo := q.next.Add(q.grain) - q.grain
-		if lo >= q.n {
+		lo := q.next.Add(grain) - grain
+		if lo >= n {
 			break
 		}
-		hi := min(lo+q.grain, q.n)
-		if q.f != nil {
-			q.f(int(lo), int(hi))
+		hi := min(lo+grain, n)
+		if f != nil {
+			f(int(lo), int(hi))
 		} else {
-			q.each(worker, int(lo), int(hi))
+			each(worker, int(lo), int(hi))
 		}
 	}
 	normal = true

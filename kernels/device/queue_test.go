@@ -2,6 +2,7 @@ package device
 
 import (
 	"errors"
+	"fmt"
 	"io"
 	"runtime"
 	"strings"
@@ -62,7 +63,7 @@ func TestWorkersWakeAfterSleep(t *testing.T) {
 	q := NewQueue(3)
 	defer q.Close()
 	for range 5 {
-		for until := time.Now().Add(10 * time.Second); q.wake.sleepers.Load() < 2; time.Sleep(spin) {
+		for until := time.Now().Add(10 * time.Second); q.sleepers.Load() < 2; time.Sleep(patience) {
 			if time.Now().After(until) {
 				t.Fatal("workers spin on")
 			}
@@ -81,7 +82,7 @@ func TestCallerSleepsThroughSlowHelper(t *testing.T) {
 	q.ParallelWorkers(2, 1, func(worker, lo, hi int) {
 		if worker == 1 {
 			close(entered)
-			time.Sleep(20 * spin)
+			time.Sleep(20 * patience)
 			helped.Store(true)
 			return
 		}
@@ -213,6 +214,38 @@ func TestCloseEndsTheWorkersAndOpsStillRun(t *testing.T) {
 	q.Parallel(10, 1, func(lo, hi int) { n++ }) // no race: the caller is alone
 	if n != 10 || q.Wait() != nil || q.Workers() != 4 {
 		t.Errorf("%d of 10 chunks ran", n)
+	}
+}
+
+// BenchmarkOps is what decoding does to a queue: ops of 40 chunks that take some
+// microseconds each. Beside another busy process it shows what that costs.
+func BenchmarkOps(b *testing.B) {
+	for _, workers := range []int{1, 2} {
+		b.Run(fmt.Sprintf("workers=%d", workers), func(b *testing.B) {
+			q := NewQueue(workers)
+			defer q.Close()
+			var sum atomic.Int64
+			f := func(lo, hi int) {
+				x := 1
+				for range 5000 {
+					x = x*3 + lo
+				}
+				sum.Add(int64(x))
+			}
+			var longest time.Duration
+			for b.Loop() {
+				start := time.Now()
+				q.Parallel(40, 1, f)
+				longest = max(longest, time.Since(start))
+			}
+			b.ReportMetric(float64(longest)/1e6, "ms-longest")
+		})
+	}
+}
+
+func BenchmarkPause(b *testing.B) {
+	for b.Loop() {
+		pause(100)
 	}
 }
 

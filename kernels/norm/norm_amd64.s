@@ -5,13 +5,13 @@
 #include "textflag.h"
 
 // func squaresAVX2(sums *[16]float32, x *float32, n int)
-// Requires: AVX
+// Requires: AVX, AVX2
 TEXT ·squaresAVX2(SB), NOSPLIT, $0-24
 	MOVQ  sums+0(FP), CX
 	MOVQ  x+8(FP), DX
 	XORQ  AX, AX
-	VPXOR X0, X0, X0
-	VPXOR X1, X1, X1
+	VPXOR Y0, Y0, Y0
+	VPXOR Y1, Y1, Y1
 	MOVQ  n+16(FP), BX
 	SHLQ  $0x02, BX
 
@@ -57,12 +57,12 @@ next:
 // func squaresAVX512(sums *[16]float32, x *float32, n int)
 // Requires: AVX, AVX512F
 TEXT ·squaresAVX512(SB), NOSPLIT, $0-24
-	MOVQ  sums+0(FP), CX
-	MOVQ  x+8(FP), DX
-	XORQ  AX, AX
-	VPXOR X0, X0, X0
-	MOVQ  n+16(FP), BX
-	SHLQ  $0x02, BX
+	MOVQ   sums+0(FP), CX
+	MOVQ   x+8(FP), DX
+	XORQ   AX, AX
+	VPXORD Z0, Z0, Z0
+	MOVQ   n+16(FP), BX
+	SHLQ   $0x02, BX
 
 next:
 	VMOVUPS (DX)(AX*1), Z1

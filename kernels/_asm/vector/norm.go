@@ -18,7 +18,7 @@ func norm() {
 			acc = append(acc, w.Reg())
 		}
 		for _, a := range acc {
-			VPXOR(a.AsX(), a.AsX(), a.AsX()) // clears all of it
+			w.Xor(a, a, a)
 		}
 		n := Load(Param("n"), GP64())
 		SHLQ(U8(2), n)

@@ -58,19 +58,19 @@ func bias(s []float32, slope, first float32) {
 	}
 }
 
-func softmax(s []float32) (most, sum float32) {
-	most = float32(math.Inf(-1))
+func softmax(s []float32, most, sum *float32) {
+	m := float32(math.Inf(-1))
 	for _, v := range s {
-		if v > most {
-			most = v
+		if v > m {
+			m = v
 		}
 	}
 	var lanes [canon.Lanes]float32
 	for i, v := range s {
-		s[i] = canon.Exp(v - most)
+		s[i] = canon.Exp(v - m)
 		lanes[i%canon.Lanes] += s[i]
 	}
-	return most, canon.Tree(&lanes)
+	*most, *sum = m, canon.Tree(&lanes)
 }
 
 func merge(o, p []float32, a, b float32) {

@@ -25,8 +25,8 @@ const (
 // kernels are the loops of one implementation for one KV dtype.
 type kernels struct {
 	// scores writes (q·k)·scale for rows queries [dimStride] and the positions of
-	// the pages to s [scoreStride]: dim is the head's. head is where its keys
-	// begin in a page. It may write to positions beyond, up to a multiple of 64.
+	// the pages to s [scoreStride]; dim is the head's. head is where its keys
+	// begin in a page. It may write to 48 positions beyond.
 	scores func(s, q []float32, rows int, pages []Page, head, dim int, l *layout, scale float32)
 	// mix adds w[j]·v[j], for from ≤ j < to, to rows outputs p [dimStride].
 	// head is where the head's values begin in a page.
@@ -35,9 +35,9 @@ type kernels struct {
 	softcap func(s []float32, limit float32)
 	// bias adds slope·(first + i) to s[i].
 	bias func(s []float32, slope, first float32)
-	// softmax returns the largest of s that is a number, changes each to
-	// exp(s − max), and returns their sum in 16 lanes.
-	softmax func(s []float32) (most, sum float32)
+	// softmax sets most to the largest of s that is a number, changes each to
+	// exp(s − most), and sets sum to their sum in 16 lanes.
+	softmax func(s []float32, most, sum *float32)
 	// merge changes o to o·a + p·b.
 	merge func(o, p []float32, a, b float32)
 	// divide writes o/l to dst.

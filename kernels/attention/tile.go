@@ -20,8 +20,9 @@ type tile struct {
 	q, s, p []float32 // queries [dimStride], scores [scoreStride], outputs of a block [dimStride]
 }
 
-// tileScratch is how many floats the slices of a tile have.
-const tileScratch = maxRows * (2*dimStride + scoreStride)
+// tileScratch is how many floats the slices of a tile have, and a few more that
+// scores may write to.
+const tileScratch = maxRows*(2*dimStride+scoreStride) + 48
 
 // open finds tile u of the call and the positions that it sees.
 func (j *job) open(t *tile, u int, mem []float32) {
@@ -108,7 +109,7 @@ func (t *tile) block(b, r0, r1 int, most, sum *[maxRows]float32) {
 		for i := to[r] - lo; i < len(s); i++ {
 			s[i] = inf
 		}
-		most[r], sum[r] = k.softmax(s)
+		k.softmax(s, &most[r], &sum[r])
 	}
 	t.mix(pages, r0, r1, &from, &to)
 }

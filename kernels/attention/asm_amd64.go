@@ -7,152 +7,152 @@ package attention
 // scoresF16x1AVX2 is scores for that many queries; n > 0 pages, a slice's elements, dim > 0, scales is where the head's scales begin.
 //
 //go:noescape
-func scoresF16x1AVX2(s *float32, q *float32, pages *byte, n int, head int, dim int, scales int, scale float32)
+func scoresF16x1AVX2(s *float32, q *float32, pages *byte, n int, head int, dim int, scales int, values int, scale float32)
 
-// mixF16x1AVX2 is mix for that many queries; from < to, scales is where the head's scales begin, groups how many a position has.
+// mixF16x1AVX2 is mix for that many queries; from < to, scales is where the head's scales begin, groups how many a position has; keys is where the head's keys begin in pages that will be needed next, ahead how many bytes further in the slice those are.
 //
 //go:noescape
-func mixF16x1AVX2(p *float32, w *float32, pages *byte, head int, from int, to int, pad int, scales int, groups int)
+func mixF16x1AVX2(p *float32, w *float32, pages *byte, head int, from int, to int, pad int, scales int, groups int, keys int, ahead int)
 
 // scoresF16x2AVX2 is scores for that many queries; n > 0 pages, a slice's elements, dim > 0, scales is where the head's scales begin.
 //
 //go:noescape
-func scoresF16x2AVX2(s *float32, q *float32, pages *byte, n int, head int, dim int, scales int, scale float32)
+func scoresF16x2AVX2(s *float32, q *float32, pages *byte, n int, head int, dim int, scales int, values int, scale float32)
 
-// mixF16x2AVX2 is mix for that many queries; from < to, scales is where the head's scales begin, groups how many a position has.
+// mixF16x2AVX2 is mix for that many queries; from < to, scales is where the head's scales begin, groups how many a position has; keys is where the head's keys begin in pages that will be needed next, ahead how many bytes further in the slice those are.
 //
 //go:noescape
-func mixF16x2AVX2(p *float32, w *float32, pages *byte, head int, from int, to int, pad int, scales int, groups int)
+func mixF16x2AVX2(p *float32, w *float32, pages *byte, head int, from int, to int, pad int, scales int, groups int, keys int, ahead int)
 
 // scoresF16x3AVX2 is scores for that many queries; n > 0 pages, a slice's elements, dim > 0, scales is where the head's scales begin.
 //
 //go:noescape
-func scoresF16x3AVX2(s *float32, q *float32, pages *byte, n int, head int, dim int, scales int, scale float32)
+func scoresF16x3AVX2(s *float32, q *float32, pages *byte, n int, head int, dim int, scales int, values int, scale float32)
 
-// mixF16x3AVX2 is mix for that many queries; from < to, scales is where the head's scales begin, groups how many a position has.
+// mixF16x3AVX2 is mix for that many queries; from < to, scales is where the head's scales begin, groups how many a position has; keys is where the head's keys begin in pages that will be needed next, ahead how many bytes further in the slice those are.
 //
 //go:noescape
-func mixF16x3AVX2(p *float32, w *float32, pages *byte, head int, from int, to int, pad int, scales int, groups int)
+func mixF16x3AVX2(p *float32, w *float32, pages *byte, head int, from int, to int, pad int, scales int, groups int, keys int, ahead int)
 
 // scoresF16x4AVX2 is scores for that many queries; n > 0 pages, a slice's elements, dim > 0, scales is where the head's scales begin.
 //
 //go:noescape
-func scoresF16x4AVX2(s *float32, q *float32, pages *byte, n int, head int, dim int, scales int, scale float32)
+func scoresF16x4AVX2(s *float32, q *float32, pages *byte, n int, head int, dim int, scales int, values int, scale float32)
 
-// mixF16x4AVX2 is mix for that many queries; from < to, scales is where the head's scales begin, groups how many a position has.
+// mixF16x4AVX2 is mix for that many queries; from < to, scales is where the head's scales begin, groups how many a position has; keys is where the head's keys begin in pages that will be needed next, ahead how many bytes further in the slice those are.
 //
 //go:noescape
-func mixF16x4AVX2(p *float32, w *float32, pages *byte, head int, from int, to int, pad int, scales int, groups int)
+func mixF16x4AVX2(p *float32, w *float32, pages *byte, head int, from int, to int, pad int, scales int, groups int, keys int, ahead int)
 
 // scoresF16x6AVX2 is scores for that many queries; n > 0 pages, a slice's elements, dim > 0, scales is where the head's scales begin.
 //
 //go:noescape
-func scoresF16x6AVX2(s *float32, q *float32, pages *byte, n int, head int, dim int, scales int, scale float32)
+func scoresF16x6AVX2(s *float32, q *float32, pages *byte, n int, head int, dim int, scales int, values int, scale float32)
 
-// mixF16x6AVX2 is mix for that many queries; from < to, scales is where the head's scales begin, groups how many a position has.
+// mixF16x6AVX2 is mix for that many queries; from < to, scales is where the head's scales begin, groups how many a position has; keys is where the head's keys begin in pages that will be needed next, ahead how many bytes further in the slice those are.
 //
 //go:noescape
-func mixF16x6AVX2(p *float32, w *float32, pages *byte, head int, from int, to int, pad int, scales int, groups int)
+func mixF16x6AVX2(p *float32, w *float32, pages *byte, head int, from int, to int, pad int, scales int, groups int, keys int, ahead int)
 
 // scoresF32x1AVX2 is scores for that many queries; n > 0 pages, a slice's elements, dim > 0, scales is where the head's scales begin.
 //
 //go:noescape
-func scoresF32x1AVX2(s *float32, q *float32, pages *byte, n int, head int, dim int, scales int, scale float32)
+func scoresF32x1AVX2(s *float32, q *float32, pages *byte, n int, head int, dim int, scales int, values int, scale float32)
 
-// mixF32x1AVX2 is mix for that many queries; from < to, scales is where the head's scales begin, groups how many a position has.
+// mixF32x1AVX2 is mix for that many queries; from < to, scales is where the head's scales begin, groups how many a position has; keys is where the head's keys begin in pages that will be needed next, ahead how many bytes further in the slice those are.
 //
 //go:noescape
-func mixF32x1AVX2(p *float32, w *float32, pages *byte, head int, from int, to int, pad int, scales int, groups int)
+func mixF32x1AVX2(p *float32, w *float32, pages *byte, head int, from int, to int, pad int, scales int, groups int, keys int, ahead int)
 
 // scoresF32x2AVX2 is scores for that many queries; n > 0 pages, a slice's elements, dim > 0, scales is where the head's scales begin.
 //
 //go:noescape
-func scoresF32x2AVX2(s *float32, q *float32, pages *byte, n int, head int, dim int, scales int, scale float32)
+func scoresF32x2AVX2(s *float32, q *float32, pages *byte, n int, head int, dim int, scales int, values int, scale float32)
 
-// mixF32x2AVX2 is mix for that many queries; from < to, scales is where the head's scales begin, groups how many a position has.
+// mixF32x2AVX2 is mix for that many queries; from < to, scales is where the head's scales begin, groups how many a position has; keys is where the head's keys begin in pages that will be needed next, ahead how many bytes further in the slice those are.
 //
 //go:noescape
-func mixF32x2AVX2(p *float32, w *float32, pages *byte, head int, from int, to int, pad int, scales int, groups int)
+func mixF32x2AVX2(p *float32, w *float32, pages *byte, head int, from int, to int, pad int, scales int, groups int, keys int, ahead int)
 
 // scoresF32x3AVX2 is scores for that many queries; n > 0 pages, a slice's elements, dim > 0, scales is where the head's scales begin.
 //
 //go:noescape
-func scoresF32x3AVX2(s *float32, q *float32, pages *byte, n int, head int, dim int, scales int, scale float32)
+func scoresF32x3AVX2(s *float32, q *float32, pages *byte, n int, head int, dim int, scales int, values int, scale float32)
 
-// mixF32x3AVX2 is mix for that many queries; from < to, scales is where the head's scales begin, groups how many a position has.
+// mixF32x3AVX2 is mix for that many queries; from < to, scales is where the head's scales begin, groups how many a position has; keys is where the head's keys begin in pages that will be needed next, ahead how many bytes further in the slice those are.
 //
 //go:noescape
-func mixF32x3AVX2(p *float32, w *float32, pages *byte, head int, from int, to int, pad int, scales int, groups int)
+func mixF32x3AVX2(p *float32, w *float32, pages *byte, head int, from int, to int, pad int, scales int, groups int, keys int, ahead int)
 
 // scoresF32x4AVX2 is scores for that many queries; n > 0 pages, a slice's elements, dim > 0, scales is where the head's scales begin.
 //
 //go:noescape
-func scoresF32x4AVX2(s *float32, q *float32, pages *byte, n int, head int, dim int, scales int, scale float32)
+func scoresF32x4AVX2(s *float32, q *float32, pages *byte, n int, head int, dim int, scales int, values int, scale float32)
 
-// mixF32x4AVX2 is mix for that many queries; from < to, scales is where the head's scales begin, groups how many a position has.
+// mixF32x4AVX2 is mix for that many queries; from < to, scales is where the head's scales begin, groups how many a position has; keys is where the head's keys begin in pages that will be needed next, ahead how many bytes further in the slice those are.
 //
 //go:noescape
-func mixF32x4AVX2(p *float32, w *float32, pages *byte, head int, from int, to int, pad int, scales int, groups int)
+func mixF32x4AVX2(p *float32, w *float32, pages *byte, head int, from int, to int, pad int, scales int, groups int, keys int, ahead int)
 
 // scoresF32x6AVX2 is scores for that many queries; n > 0 pages, a slice's elements, dim > 0, scales is where the head's scales begin.
 //
 //go:noescape
-func scoresF32x6AVX2(s *float32, q *float32, pages *byte, n int, head int, dim int, scales int, scale float32)
+func scoresF32x6AVX2(s *float32, q *float32, pages *byte, n int, head int, dim int, scales int, values int, scale float32)
 
-// mixF32x6AVX2 is mix for that many queries; from < to, scales is where the head's scales begin, groups how many a position has.
+// mixF32x6AVX2 is mix for that many queries; from < to, scales is where the head's scales begin, groups how many a position has; keys is where the head's keys begin in pages that will be needed next, ahead how many bytes further in the slice those are.
 //
 //go:noescape
-func mixF32x6AVX2(p *float32, w *float32, pages *byte, head int, from int, to int, pad int, scales int, groups int)
+func mixF32x6AVX2(p *float32, w *float32, pages *byte, head int, from int, to int, pad int, scales int, groups int, keys int, ahead int)
 
 // scoresQ8x1AVX2 is scores for that many queries; n > 0 pages, a slice's elements, dim > 0, scales is where the head's scales begin.
 //
 //go:noescape
-func scoresQ8x1AVX2(s *float32, q *float32, pages *byte, n int, head int, dim int, scales int, scale float32)
+func scoresQ8x1AVX2(s *float32, q *float32, pages *byte, n int, head int, dim int, scales int, values int, scale float32)
 
-// mixQ8x1AVX2 is mix for that many queries; from < to, scales is where the head's scales begin, groups how many a position has.
+// mixQ8x1AVX2 is mix for that many queries; from < to, scales is where the head's scales begin, groups how many a position has; keys is where the head's keys begin in pages that will be needed next, ahead how many bytes further in the slice those are.
 //
 //go:noescape
-func mixQ8x1AVX2(p *float32, w *float32, pages *byte, head int, from int, to int, pad int, scales int, groups int)
+func mixQ8x1AVX2(p *float32, w *float32, pages *byte, head int, from int, to int, pad int, scales int, groups int, keys int, ahead int)
 
 // scoresQ8x2AVX2 is scores for that many queries; n > 0 pages, a slice's elements, dim > 0, scales is where the head's scales begin.
 //
 //go:noescape
-func scoresQ8x2AVX2(s *float32, q *float32, pages *byte, n int, head int, dim int, scales int, scale float32)
+func scoresQ8x2AVX2(s *float32, q *float32, pages *byte, n int, head int, dim int, scales int, values int, scale float32)
 
-// mixQ8x2AVX2 is mix for that many queries; from < to, scales is where the head's scales begin, groups how many a position has.
+// mixQ8x2AVX2 is mix for that many queries; from < to, scales is where the head's scales begin, groups how many a position has; keys is where the head's keys begin in pages that will be needed next, ahead how many bytes further in the slice those are.
 //
 //go:noescape
-func mixQ8x2AVX2(p *float32, w *float32, pages *byte, head int, from int, to int, pad int, scales int, groups int)
+func mixQ8x2AVX2(p *float32, w *float32, pages *byte, head int, from int, to int, pad int, scales int, groups int, keys int, ahead int)
 
 // scoresQ8x3AVX2 is scores for that many queries; n > 0 pages, a slice's elements, dim > 0, scales is where the head's scales begin.
 //
 //go:noescape
-func scoresQ8x3AVX2(s *float32, q *float32, pages *byte, n int, head int, dim int, scales int, scale float32)
+func scoresQ8x3AVX2(s *float32, q *float32, pages *byte, n int, head int, dim int, scales int, values int, scale float32)
 
-// mixQ8x3AVX2 is mix for that many queries; from < to, scales is where the head's scales begin, groups how many a position has.
+// mixQ8x3AVX2 is mix for that many queries; from < to, scales is where the head's scales begin, groups how many a position has; keys is where the head's keys begin in pages that will be needed next, ahead how many bytes further in the slice those are.
 //
 //go:noescape
-func mixQ8x3AVX2(p *float32, w *float32, pages *byte, head int, from int, to int, pad int, scales int, groups int)
+func mixQ8x3AVX2(p *float32, w *float32, pages *byte, head int, from int, to int, pad int, scales int, groups int, keys int, ahead int)
 
 // scoresQ8x4AVX2 is scores for that many queries; n > 0 pages, a slice's elements, dim > 0, scales is where the head's scales begin.
 //
 //go:noescape
-func scoresQ8x4AVX2(s *float32, q *float32, pages *byte, n int, head int, dim int, scales int, scale float32)
+func scoresQ8x4AVX2(s *float32, q *float32, pages *byte, n int, head int, dim int, scales int, values int, scale float32)
 
-// mixQ8x4AVX2 is mix for that many queries; from < to, scales is where the head's scales begin, groups how many a position has.
+// mixQ8x4AVX2 is mix for that many queries; from < to, scales is where the head's scales begin, groups how many a position has; keys is where the head's keys begin in pages that will be needed next, ahead how many bytes further in the slice those are.
 //
 //go:noescape
-func mixQ8x4AVX2(p *float32, w *float32, pages *byte, head int, from int, to int, pad int, scales int, groups int)
+func mixQ8x4AVX2(p *float32, w *float32, pages *byte, head int, from int, to int, pad int, scales int, groups int, keys int, ahead int)
 
 // scoresQ8x6AVX2 is scores for that many queries; n > 0 pages, a slice's elements, dim > 0, scales is where the head's scales begin.
 //
 //go:noescape
-func scoresQ8x6AVX2(s *float32, q *float32, pages *byte, n int, head int, dim int, scales int, scale float32)
+func scoresQ8x6AVX2(s *float32, q *float32, pages *byte, n int, head int, dim int, scales int, values int, scale float32)
 
-// mixQ8x6AVX2 is mix for that many queries; from < to, scales is where the head's scales begin, groups how many a position has.
+// mixQ8x6AVX2 is mix for that many queries; from < to, scales is where the head's scales begin, groups how many a position has; keys is where the head's keys begin in pages that will be needed next, ahead how many bytes further in the slice those are.
 //
 //go:noescape
-func mixQ8x6AVX2(p *float32, w *float32, pages *byte, head int, from int, to int, pad int, scales int, groups int)
+func mixQ8x6AVX2(p *float32, w *float32, pages *byte, head int, from int, to int, pad int, scales int, groups int, keys int, ahead int)
 
 // softmaxAVX2 is softmax; n is a multiple of 16 above 0.
 //
@@ -187,182 +187,182 @@ func halvesAVX2(dst *byte, src *float32, n int)
 // scoresF16x1AVX512 is scores for that many queries; n > 0 pages, a slice's elements, dim > 0, scales is where the head's scales begin.
 //
 //go:noescape
-func scoresF16x1AVX512(s *float32, q *float32, pages *byte, n int, head int, dim int, scales int, scale float32)
+func scoresF16x1AVX512(s *float32, q *float32, pages *byte, n int, head int, dim int, scales int, values int, scale float32)
 
-// mixF16x1AVX512 is mix for that many queries; from < to, scales is where the head's scales begin, groups how many a position has.
+// mixF16x1AVX512 is mix for that many queries; from < to, scales is where the head's scales begin, groups how many a position has; keys is where the head's keys begin in pages that will be needed next, ahead how many bytes further in the slice those are.
 //
 //go:noescape
-func mixF16x1AVX512(p *float32, w *float32, pages *byte, head int, from int, to int, pad int, scales int, groups int)
+func mixF16x1AVX512(p *float32, w *float32, pages *byte, head int, from int, to int, pad int, scales int, groups int, keys int, ahead int)
 
 // scoresF16x2AVX512 is scores for that many queries; n > 0 pages, a slice's elements, dim > 0, scales is where the head's scales begin.
 //
 //go:noescape
-func scoresF16x2AVX512(s *float32, q *float32, pages *byte, n int, head int, dim int, scales int, scale float32)
+func scoresF16x2AVX512(s *float32, q *float32, pages *byte, n int, head int, dim int, scales int, values int, scale float32)
 
-// mixF16x2AVX512 is mix for that many queries; from < to, scales is where the head's scales begin, groups how many a position has.
+// mixF16x2AVX512 is mix for that many queries; from < to, scales is where the head's scales begin, groups how many a position has; keys is where the head's keys begin in pages that will be needed next, ahead how many bytes further in the slice those are.
 //
 //go:noescape
-func mixF16x2AVX512(p *float32, w *float32, pages *byte, head int, from int, to int, pad int, scales int, groups int)
+func mixF16x2AVX512(p *float32, w *float32, pages *byte, head int, from int, to int, pad int, scales int, groups int, keys int, ahead int)
 
 // scoresF16x3AVX512 is scores for that many queries; n > 0 pages, a slice's elements, dim > 0, scales is where the head's scales begin.
 //
 //go:noescape
-func scoresF16x3AVX512(s *float32, q *float32, pages *byte, n int, head int, dim int, scales int, scale float32)
+func scoresF16x3AVX512(s *float32, q *float32, pages *byte, n int, head int, dim int, scales int, values int, scale float32)
 
-// mixF16x3AVX512 is mix for that many queries; from < to, scales is where the head's scales begin, groups how many a position has.
+// mixF16x3AVX512 is mix for that many queries; from < to, scales is where the head's scales begin, groups how many a position has; keys is where the head's keys begin in pages that will be needed next, ahead how many bytes further in the slice those are.
 //
 //go:noescape
-func mixF16x3AVX512(p *float32, w *float32, pages *byte, head int, from int, to int, pad int, scales int, groups int)
+func mixF16x3AVX512(p *float32, w *float32, pages *byte, head int, from int, to int, pad int, scales int, groups int, keys int, ahead int)
 
 // scoresF16x4AVX512 is scores for that many queries; n > 0 pages, a slice's elements, dim > 0, scales is where the head's scales begin.
 //
 //go:noescape
-func scoresF16x4AVX512(s *float32, q *float32, pages *byte, n int, head int, dim int, scales int, scale float32)
+func scoresF16x4AVX512(s *float32, q *float32, pages *byte, n int, head int, dim int, scales int, values int, scale float32)
 
-// mixF16x4AVX512 is mix for that many queries; from < to, scales is where the head's scales begin, groups how many a position has.
+// mixF16x4AVX512 is mix for that many queries; from < to, scales is where the head's scales begin, groups how many a position has; keys is where the head's keys begin in pages that will be needed next, ahead how many bytes further in the slice those are.
 //
 //go:noescape
-func mixF16x4AVX512(p *float32, w *float32, pages *byte, head int, from int, to int, pad int, scales int, groups int)
+func mixF16x4AVX512(p *float32, w *float32, pages *byte, head int, from int, to int, pad int, scales int, groups int, keys int, ahead int)
 
 // scoresF16x6AVX512 is scores for that many queries; n > 0 pages, a slice's elements, dim > 0, scales is where the head's scales begin.
 //
 //go:noescape
-func scoresF16x6AVX512(s *float32, q *float32, pages *byte, n int, head int, dim int, scales int, scale float32)
+func scoresF16x6AVX512(s *float32, q *float32, pages *byte, n int, head int, dim int, scales int, values int, scale float32)
 
-// mixF16x6AVX512 is mix for that many queries; from < to, scales is where the head's scales begin, groups how many a position has.
+// mixF16x6AVX512 is mix for that many queries; from < to, scales is where the head's scales begin, groups how many a position has; keys is where the head's keys begin in pages that will be needed next, ahead how many bytes further in the slice those are.
 //
 //go:noescape
-func mixF16x6AVX512(p *float32, w *float32, pages *byte, head int, from int, to int, pad int, scales int, groups int)
+func mixF16x6AVX512(p *float32, w *float32, pages *byte, head int, from int, to int, pad int, scales int, groups int, keys int, ahead int)
 
 // scoresF16x8AVX512 is scores for that many queries; n > 0 pages, a slice's elements, dim > 0, scales is where the head's scales begin.
 //
 //go:noescape
-func scoresF16x8AVX512(s *float32, q *float32, pages *byte, n int, head int, dim int, scales int, scale float32)
+func scoresF16x8AVX512(s *float32, q *float32, pages *byte, n int, head int, dim int, scales int, values int, scale float32)
 
-// mixF16x8AVX512 is mix for that many queries; from < to, scales is where the head's scales begin, groups how many a position has.
+// mixF16x8AVX512 is mix for that many queries; from < to, scales is where the head's scales begin, groups how many a position has; keys is where the head's keys begin in pages that will be needed next, ahead how many bytes further in the slice those are.
 //
 //go:noescape
-func mixF16x8AVX512(p *float32, w *float32, pages *byte, head int, from int, to int, pad int, scales int, groups int)
+func mixF16x8AVX512(p *float32, w *float32, pages *byte, head int, from int, to int, pad int, scales int, groups int, keys int, ahead int)
 
 // scoresF32x1AVX512 is scores for that many queries; n > 0 pages, a slice's elements, dim > 0, scales is where the head's scales begin.
 //
 //go:noescape
-func scoresF32x1AVX512(s *float32, q *float32, pages *byte, n int, head int, dim int, scales int, scale float32)
+func scoresF32x1AVX512(s *float32, q *float32, pages *byte, n int, head int, dim int, scales int, values int, scale float32)
 
-// mixF32x1AVX512 is mix for that many queries; from < to, scales is where the head's scales begin, groups how many a position has.
+// mixF32x1AVX512 is mix for that many queries; from < to, scales is where the head's scales begin, groups how many a position has; keys is where the head's keys begin in pages that will be needed next, ahead how many bytes further in the slice those are.
 //
 //go:noescape
-func mixF32x1AVX512(p *float32, w *float32, pages *byte, head int, from int, to int, pad int, scales int, groups int)
+func mixF32x1AVX512(p *float32, w *float32, pages *byte, head int, from int, to int, pad int, scales int, groups int, keys int, ahead int)
 
 // scoresF32x2AVX512 is scores for that many queries; n > 0 pages, a slice's elements, dim > 0, scales is where the head's scales begin.
 //
 //go:noescape
-func scoresF32x2AVX512(s *float32, q *float32, pages *byte, n int, head int, dim int, scales int, scale float32)
+func scoresF32x2AVX512(s *float32, q *float32, pages *byte, n int, head int, dim int, scales int, values int, scale float32)
 
-// mixF32x2AVX512 is mix for that many queries; from < to, scales is where the head's scales begin, groups how many a position has.
+// mixF32x2AVX512 is mix for that many queries; from < to, scales is where the head's scales begin, groups how many a position has; keys is where the head's keys begin in pages that will be needed next, ahead how many bytes further in the slice those are.
 //
 //go:noescape
-func mixF32x2AVX512(p *float32, w *float32, pages *byte, head int, from int, to int, pad int, scales int, groups int)
+func mixF32x2AVX512(p *float32, w *float32, pages *byte, head int, from int, to int, pad int, scales int, groups int, keys int, ahead int)
 
 // scoresF32x3AVX512 is scores for that many queries; n > 0 pages, a slice's elements, dim > 0, scales is where the head's scales begin.
 //
 //go:noescape
-func scoresF32x3AVX512(s *float32, q *float32, pages *byte, n int, head int, dim int, scales int, scale float32)
+func scoresF32x3AVX512(s *float32, q *float32, pages *byte, n int, head int, dim int, scales int, values int, scale float32)
 
-// mixF32x3AVX512 is mix for that many queries; from < to, scales is where the head's scales begin, groups how many a position has.
+// mixF32x3AVX512 is mix for that many queries; from < to, scales is where the head's scales begin, groups how many a position has; keys is where the head's keys begin in pages that will be needed next, ahead how many bytes further in the slice those are.
 //
 //go:noescape
-func mixF32x3AVX512(p *float32, w *float32, pages *byte, head int, from int, to int, pad int, scales int, groups int)
+func mixF32x3AVX512(p *float32, w *float32, pages *byte, head int, from int, to int, pad int, scales int, groups int, keys int, ahead int)
 
 // scoresF32x4AVX512 is scores for that many queries; n > 0 pages, a slice's elements, dim > 0, scales is where the head's scales begin.
 //
 //go:noescape
-func scoresF32x4AVX512(s *float32, q *float32, pages *byte, n int, head int, dim int, scales int, scale float32)
+func scoresF32x4AVX512(s *float32, q *float32, pages *byte, n int, head int, dim int, scales int, values int, scale float32)
 
-// mixF32x4AVX512 is mix for that many queries; from < to, scales is where the head's scales begin, groups how many a position has.
+// mixF32x4AVX512 is mix for that many queries; from < to, scales is where the head's scales begin, groups how many a position has; keys is where the head's keys begin in pages that will be needed next, ahead how many bytes further in the slice those are.
 //
 //go:noescape
-func mixF32x4AVX512(p *float32, w *float32, pages *byte, head int, from int, to int, pad int, scales int, groups int)
+func mixF32x4AVX512(p *float32, w *float32, pages *byte, head int, from int, to int, pad int, scales int, groups int, keys int, ahead int)
 
 // scoresF32x6AVX512 is scores for that many queries; n > 0 pages, a slice's elements, dim > 0, scales is where the head's scales begin.
 //
 //go:noescape
-func scoresF32x6AVX512(s *float32, q *float32, pages *byte, n int, head int, dim int, scales int, scale float32)
+func scoresF32x6AVX512(s *float32, q *float32, pages *byte, n int, head int, dim int, scales int, values int, scale float32)
 
-// mixF32x6AVX512 is mix for that many queries; from < to, scales is where the head's scales begin, groups how many a position has.
+// mixF32x6AVX512 is mix for that many queries; from < to, scales is where the head's scales begin, groups how many a position has; keys is where the head's keys begin in pages that will be needed next, ahead how many bytes further in the slice those are.
 //
 //go:noescape
-func mixF32x6AVX512(p *float32, w *float32, pages *byte, head int, from int, to int, pad int, scales int, groups int)
+func mixF32x6AVX512(p *float32, w *float32, pages *byte, head int, from int, to int, pad int, scales int, groups int, keys int, ahead int)
 
 // scoresF32x8AVX512 is scores for that many queries; n > 0 pages, a slice's elements, dim > 0, scales is where the head's scales begin.
 //
 //go:noescape
-func scoresF32x8AVX512(s *float32, q *float32, pages *byte, n int, head int, dim int, scales int, scale float32)
+func scoresF32x8AVX512(s *float32, q *float32, pages *byte, n int, head int, dim int, scales int, values int, scale float32)
 
-// mixF32x8AVX512 is mix for that many queries; from < to, scales is where the head's scales begin, groups how many a position has.
+// mixF32x8AVX512 is mix for that many queries; from < to, scales is where the head's scales begin, groups how many a position has; keys is where the head's keys begin in pages that will be needed next, ahead how many bytes further in the slice those are.
 //
 //go:noescape
-func mixF32x8AVX512(p *float32, w *float32, pages *byte, head int, from int, to int, pad int, scales int, groups int)
+func mixF32x8AVX512(p *float32, w *float32, pages *byte, head int, from int, to int, pad int, scales int, groups int, keys int, ahead int)
 
 // scoresQ8x1AVX512 is scores for that many queries; n > 0 pages, a slice's elements, dim > 0, scales is where the head's scales begin.
 //
 //go:noescape
-func scoresQ8x1AVX512(s *float32, q *float32, pages *byte, n int, head int, dim int, scales int, scale float32)
+func scoresQ8x1AVX512(s *float32, q *float32, pages *byte, n int, head int, dim int, scales int, values int, scale float32)
 
-// mixQ8x1AVX512 is mix for that many queries; from < to, scales is where the head's scales begin, groups how many a position has.
+// mixQ8x1AVX512 is mix for that many queries; from < to, scales is where the head's scales begin, groups how many a position has; keys is where the head's keys begin in pages that will be needed next, ahead how many bytes further in the slice those are.
 //
 //go:noescape
-func mixQ8x1AVX512(p *float32, w *float32, pages *byte, head int, from int, to int, pad int, scales int, groups int)
+func mixQ8x1AVX512(p *float32, w *float32, pages *byte, head int, from int, to int, pad int, scales int, groups int, keys int, ahead int)
 
 // scoresQ8x2AVX512 is scores for that many queries; n > 0 pages, a slice's elements, dim > 0, scales is where the head's scales begin.
 //
 //go:noescape
-func scoresQ8x2AVX512(s *float32, q *float32, pages *byte, n int, head int, dim int, scales int, scale float32)
+func scoresQ8x2AVX512(s *float32, q *float32, pages *byte, n int, head int, dim int, scales int, values int, scale float32)
 
-// mixQ8x2AVX512 is mix for that many queries; from < to, scales is where the head's scales begin, groups how many a position has.
+// mixQ8x2AVX512 is mix for that many queries; from < to, scales is where the head's scales begin, groups how many a position has; keys is where the head's keys begin in pages that will be needed next, ahead how many bytes further in the slice those are.
 //
 //go:noescape
-func mixQ8x2AVX512(p *float32, w *float32, pages *byte, head int, from int, to int, pad int, scales int, groups int)
+func mixQ8x2AVX512(p *float32, w *float32, pages *byte, head int, from int, to int, pad int, scales int, groups int, keys int, ahead int)
 
 // scoresQ8x3AVX512 is scores for that many queries; n > 0 pages, a slice's elements, dim > 0, scales is where the head's scales begin.
 //
 //go:noescape
-func scoresQ8x3AVX512(s *float32, q *float32, pages *byte, n int, head int, dim int, scales int, scale float32)
+func scoresQ8x3AVX512(s *float32, q *float32, pages *byte, n int, head int, dim int, scales int, values int, scale float32)
 
-// mixQ8x3AVX512 is mix for that many queries; from < to, scales is where the head's scales begin, groups how many a position has.
+// mixQ8x3AVX512 is mix for that many queries; from < to, scales is where the head's scales begin, groups how many a position has; keys is where the head's keys begin in pages that will be needed next, ahead how many bytes further in the slice those are.
 //
 //go:noescape
-func mixQ8x3AVX512(p *float32, w *float32, pages *byte, head int, from int, to int, pad int, scales int, groups int)
+func mixQ8x3AVX512(p *float32, w *float32, pages *byte, head int, from int, to int, pad int, scales int, groups int, keys int, ahead int)
 
 // scoresQ8x4AVX512 is scores for that many queries; n > 0 pages, a slice's elements, dim > 0, scales is where the head's scales begin.
 //
 //go:noescape
-func scoresQ8x4AVX512(s *float32, q *float32, pages *byte, n int, head int, dim int, scales int, scale float32)
+func scoresQ8x4AVX512(s *float32, q *float32, pages *byte, n int, head int, dim int, scales int, values int, scale float32)
 
-// mixQ8x4AVX512 is mix for that many queries; from < to, scales is where the head's scales begin, groups how many a position has.
+// mixQ8x4AVX512 is mix for that many queries; from < to, scales is where the head's scales begin, groups how many a position has; keys is where the head's keys begin in pages that will be needed next, ahead how many bytes further in the slice those are.
 //
 //go:noescape
-func mixQ8x4AVX512(p *float32, w *float32, pages *byte, head int, from int, to int, pad int, scales int, groups int)
+func mixQ8x4AVX512(p *float32, w *float32, pages *byte, head int, from int, to int, pad int, scales int, groups int, keys int, ahead int)
 
 // scoresQ8x6AVX512 is scores for that many queries; n > 0 pages, a slice's elements, dim > 0, scales is where the head's scales begin.
 //
 //go:noescape
-func scoresQ8x6AVX512(s *float32, q *float32, pages *byte, n int, head int, dim int, scales int, scale float32)
+func scoresQ8x6AVX512(s *float32, q *float32, pages *byte, n int, head int, dim int, scales int, values int, scale float32)
 
-// mixQ8x6AVX512 is mix for that many queries; from < to, scales is where the head's scales begin, groups how many a position has.
+// mixQ8x6AVX512 is mix for that many queries; from < to, scales is where the head's scales begin, groups how many a position has; keys is where the head's keys begin in pages that will be needed next, ahead how many bytes further in the slice those are.
 //
 //go:noescape
-func mixQ8x6AVX512(p *float32, w *float32, pages *byte, head int, from int, to int, pad int, scales int, groups int)
+func mixQ8x6AVX512(p *float32, w *float32, pages *byte, head int, from int, to int, pad int, scales int, groups int, keys int, ahead int)
 
 // scoresQ8x8AVX512 is scores for that many queries; n > 0 pages, a slice's elements, dim > 0, scales is where the head's scales begin.
 //
 //go:noescape
-func scoresQ8x8AVX512(s *float32, q *float32, pages *byte, n int, head int, dim int, scales int, scale float32)
+func scoresQ8x8AVX512(s *float32, q *float32, pages *byte, n int, head int, dim int, scales int, values int, scale float32)
 
-// mixQ8x8AVX512 is mix for that many queries; from < to, scales is where the head's scales begin, groups how many a position has.
+// mixQ8x8AVX512 is mix for that many queries; from < to, scales is where the head's scales begin, groups how many a position has; keys is where the head's keys begin in pages that will be needed next, ahead how many bytes further in the slice those are.
 //
 //go:noescape
-func mixQ8x8AVX512(p *float32, w *float32, pages *byte, head int, from int, to int, pad int, scales int, groups int)
+func mixQ8x8AVX512(p *float32, w *float32, pages *byte, head int, from int, to int, pad int, scales int, groups int, keys int, ahead int)
 
 // softmaxAVX512 is softmax; n is a multiple of 16 above 0.
 //

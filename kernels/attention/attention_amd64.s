@@ -4,9 +4,9 @@
 
 #include "textflag.h"
 
-// func scoresF16x1AVX2(s *float32, q *float32, pages *byte, n int, head int, dim int, scales int, scale float32)
-// Requires: AVX, AVX2, CMOV, F16C, FMA3
-TEXT ·scoresF16x1AVX2(SB), NOSPLIT, $0-60
+// func scoresF16x1AVX2(s *float32, q *float32, pages *byte, n int, head int, dim int, scales int, values int, scale float32)
+// Requires: AVX, AVX2, CMOV, F16C, FMA3, MMX+
+TEXT ·scoresF16x1AVX2(SB), NOSPLIT, $0-68
 	MOVQ s+0(FP), AX
 	MOVQ pages+16(FP), CX
 	MOVQ n+24(FP), DX
@@ -36,9 +36,16 @@ pages:
 	VPXOR   Y7, Y7, Y7
 	MOVQ    q+8(FP), R9
 	MOVQ    head+32(FP), R10
-	MOVQ    dim+40(FP), R11
+	MOVQ    values+56(FP), R11
+	ADDQ    R10, R11
+	MOVQ    dim+40(FP), R12
 
 dims:
+	PREFETCHT1   (SI)(R11*1)
+	PREFETCHT1   (DI)(R11*1)
+	PREFETCHT1   (R8)(R11*1)
+	PREFETCHT1   (BX)(R11*1)
+	ADDQ         $0x20, R11
 	VBROADCASTSS (R9), Y8
 	VCVTPH2PS    (SI)(R10*1), Y9
 	VFMADD231PS  Y9, Y8, Y0
@@ -58,9 +65,9 @@ dims:
 	VFMADD231PS  Y9, Y8, Y7
 	ADDQ         $0x04, R9
 	ADDQ         $0x20, R10
-	DECQ         R11
+	DECQ         R12
 	JNZ          dims
-	VBROADCASTSS scale+56(FP), Y8
+	VBROADCASTSS scale+64(FP), Y8
 	VMULPS       Y8, Y0, Y0
 	VMOVUPS      Y0, (AX)
 	VMULPS       Y8, Y1, Y1
@@ -84,9 +91,9 @@ dims:
 	VZEROUPPER
 	RET
 
-// func mixF16x1AVX2(p *float32, w *float32, pages *byte, head int, from int, to int, pad int, scales int, groups int)
-// Requires: AVX, CMOV, F16C, FMA3
-TEXT ·mixF16x1AVX2(SB), NOSPLIT, $0-72
+// func mixF16x1AVX2(p *float32, w *float32, pages *byte, head int, from int, to int, pad int, scales int, groups int, keys int, ahead int)
+// Requires: AVX, CMOV, F16C, FMA3, MMX+
+TEXT ·mixF16x1AVX2(SB), NOSPLIT, $0-88
 	XORQ AX, AX
 
 columns8:
@@ -124,16 +131,26 @@ columns8_pages:
 	ADDQ    DI, DX
 	MOVQ    pad+48(FP), R8
 	MOVQ    (CX), R9
-	MOVQ    head+24(FP), R10
-	ADDQ    R10, R9
+	MOVQ    ahead+80(FP), R10
+	MOVQ    (CX)(R10*1), R10
+	MOVQ    keys+72(FP), R11
+	ADDQ    R11, R10
+	MOVQ    AX, R11
+	SHLQ    $0x05, R11
+	ADDQ    R11, R10
+	MOVQ    head+24(FP), R11
+	ADDQ    R11, R9
 	LEAQ    (R9)(AX*2), R9
 	SHLQ    $0x01, R8
-	MOVQ    R8, R10
-	IMULQ   BX, R10
-	ADDQ    R10, R9
+	MOVQ    R8, R11
+	IMULQ   BX, R11
+	ADDQ    R11, R9
 	XORQ    BX, BX
 
 columns8_positions:
+	PREFETCHT1   (R10)
+	PREFETCHT1   64(R10)
+	ADDQ         $0x00000080, R10
 	VBROADCASTSS (SI), Y8
 	VCVTPH2PS    (R9), Y9
 	VFMADD231PS  Y9, Y8, Y0
@@ -201,16 +218,25 @@ columns2_pages:
 	ADDQ    DI, DX
 	MOVQ    pad+48(FP), R8
 	MOVQ    (CX), R9
-	MOVQ    head+24(FP), R10
-	ADDQ    R10, R9
+	MOVQ    ahead+80(FP), R10
+	MOVQ    (CX)(R10*1), R10
+	MOVQ    keys+72(FP), R11
+	ADDQ    R11, R10
+	MOVQ    AX, R11
+	SHLQ    $0x05, R11
+	ADDQ    R11, R10
+	MOVQ    head+24(FP), R11
+	ADDQ    R11, R9
 	LEAQ    (R9)(AX*2), R9
 	SHLQ    $0x01, R8
-	MOVQ    R8, R10
-	IMULQ   BX, R10
-	ADDQ    R10, R9
+	MOVQ    R8, R11
+	IMULQ   BX, R11
+	ADDQ    R11, R9
 	XORQ    BX, BX
 
 columns2_positions:
+	PREFETCHT1   (R10)
+	ADDQ         $0x00000020, R10
 	VBROADCASTSS (SI), Y2
 	VCVTPH2PS    (R9), Y3
 	VFMADD231PS  Y3, Y2, Y0
@@ -234,9 +260,9 @@ columns2_end:
 	VZEROUPPER
 	RET
 
-// func scoresF16x2AVX2(s *float32, q *float32, pages *byte, n int, head int, dim int, scales int, scale float32)
-// Requires: AVX, AVX2, CMOV, F16C, FMA3
-TEXT ·scoresF16x2AVX2(SB), NOSPLIT, $0-60
+// func scoresF16x2AVX2(s *float32, q *float32, pages *byte, n int, head int, dim int, scales int, values int, scale float32)
+// Requires: AVX, AVX2, CMOV, F16C, FMA3, MMX+
+TEXT ·scoresF16x2AVX2(SB), NOSPLIT, $0-68
 	MOVQ s+0(FP), AX
 	MOVQ pages+16(FP), CX
 	MOVQ n+24(FP), DX
@@ -258,9 +284,14 @@ pages:
 	VPXOR   Y7, Y7, Y7
 	MOVQ    q+8(FP), DI
 	MOVQ    head+32(FP), R8
-	MOVQ    dim+40(FP), R9
+	MOVQ    values+56(FP), R9
+	ADDQ    R8, R9
+	MOVQ    dim+40(FP), R10
 
 dims:
+	PREFETCHT1   (SI)(R9*1)
+	PREFETCHT1   (BX)(R9*1)
+	ADDQ         $0x20, R9
 	VBROADCASTSS (DI), Y8
 	VBROADCASTSS 2112(DI), Y9
 	VCVTPH2PS    (SI)(R8*1), Y10
@@ -277,9 +308,9 @@ dims:
 	VFMADD231PS  Y10, Y9, Y7
 	ADDQ         $0x04, DI
 	ADDQ         $0x20, R8
-	DECQ         R9
+	DECQ         R10
 	JNZ          dims
-	VBROADCASTSS scale+56(FP), Y8
+	VBROADCASTSS scale+64(FP), Y8
 	VMULPS       Y8, Y0, Y0
 	VMOVUPS      Y0, (AX)
 	VMULPS       Y8, Y1, Y1
@@ -303,9 +334,9 @@ dims:
 	VZEROUPPER
 	RET
 
-// func mixF16x2AVX2(p *float32, w *float32, pages *byte, head int, from int, to int, pad int, scales int, groups int)
-// Requires: AVX, CMOV, F16C, FMA3
-TEXT ·mixF16x2AVX2(SB), NOSPLIT, $0-72
+// func mixF16x2AVX2(p *float32, w *float32, pages *byte, head int, from int, to int, pad int, scales int, groups int, keys int, ahead int)
+// Requires: AVX, CMOV, F16C, FMA3, MMX+
+TEXT ·mixF16x2AVX2(SB), NOSPLIT, $0-88
 	XORQ AX, AX
 
 columns4:
@@ -343,16 +374,25 @@ columns4_pages:
 	ADDQ    DI, DX
 	MOVQ    pad+48(FP), R8
 	MOVQ    (CX), R9
-	MOVQ    head+24(FP), R10
-	ADDQ    R10, R9
+	MOVQ    ahead+80(FP), R10
+	MOVQ    (CX)(R10*1), R10
+	MOVQ    keys+72(FP), R11
+	ADDQ    R11, R10
+	MOVQ    AX, R11
+	SHLQ    $0x05, R11
+	ADDQ    R11, R10
+	MOVQ    head+24(FP), R11
+	ADDQ    R11, R9
 	LEAQ    (R9)(AX*2), R9
 	SHLQ    $0x01, R8
-	MOVQ    R8, R10
-	IMULQ   BX, R10
-	ADDQ    R10, R9
+	MOVQ    R8, R11
+	IMULQ   BX, R11
+	ADDQ    R11, R9
 	XORQ    BX, BX
 
 columns4_positions:
+	PREFETCHT1   (R10)
+	ADDQ         $0x00000040, R10
 	VBROADCASTSS (SI), Y8
 	VBROADCASTSS 1088(SI), Y9
 	VCVTPH2PS    (R9), Y10
@@ -419,16 +459,25 @@ columns2_pages:
 	ADDQ    DI, DX
 	MOVQ    pad+48(FP), R8
 	MOVQ    (CX), R9
-	MOVQ    head+24(FP), R10
-	ADDQ    R10, R9
+	MOVQ    ahead+80(FP), R10
+	MOVQ    (CX)(R10*1), R10
+	MOVQ    keys+72(FP), R11
+	ADDQ    R11, R10
+	MOVQ    AX, R11
+	SHLQ    $0x05, R11
+	ADDQ    R11, R10
+	MOVQ    head+24(FP), R11
+	ADDQ    R11, R9
 	LEAQ    (R9)(AX*2), R9
 	SHLQ    $0x01, R8
-	MOVQ    R8, R10
-	IMULQ   BX, R10
-	ADDQ    R10, R9
+	MOVQ    R8, R11
+	IMULQ   BX, R11
+	ADDQ    R11, R9
 	XORQ    BX, BX
 
 columns2_positions:
+	PREFETCHT1   (R10)
+	ADDQ         $0x00000020, R10
 	VCVTPH2PS    (R9), Y4
 	VCVTPH2PS    16(R9), Y5
 	VBROADCASTSS (SI), Y6
@@ -457,9 +506,9 @@ columns2_end:
 	VZEROUPPER
 	RET
 
-// func scoresF16x3AVX2(s *float32, q *float32, pages *byte, n int, head int, dim int, scales int, scale float32)
-// Requires: AVX, AVX2, CMOV, F16C, FMA3
-TEXT ·scoresF16x3AVX2(SB), NOSPLIT, $0-60
+// func scoresF16x3AVX2(s *float32, q *float32, pages *byte, n int, head int, dim int, scales int, values int, scale float32)
+// Requires: AVX, AVX2, CMOV, F16C, FMA3, MMX+
+TEXT ·scoresF16x3AVX2(SB), NOSPLIT, $0-68
 	MOVQ s+0(FP), AX
 	MOVQ pages+16(FP), CX
 	MOVQ n+24(FP), DX
@@ -485,9 +534,14 @@ pages:
 	VPXOR   Y11, Y11, Y11
 	MOVQ    q+8(FP), DI
 	MOVQ    head+32(FP), R8
-	MOVQ    dim+40(FP), R9
+	MOVQ    values+56(FP), R9
+	ADDQ    R8, R9
+	MOVQ    dim+40(FP), R10
 
 dims:
+	PREFETCHT1   (SI)(R9*1)
+	PREFETCHT1   (BX)(R9*1)
+	ADDQ         $0x20, R9
 	VBROADCASTSS (DI), Y12
 	VBROADCASTSS 2112(DI), Y13
 	VBROADCASTSS 4224(DI), Y14
@@ -509,9 +563,9 @@ dims:
 	VFMADD231PS  Y15, Y14, Y11
 	ADDQ         $0x04, DI
 	ADDQ         $0x20, R8
-	DECQ         R9
+	DECQ         R10
 	JNZ          dims
-	VBROADCASTSS scale+56(FP), Y12
+	VBROADCASTSS scale+64(FP), Y12
 	VMULPS       Y12, Y0, Y0
 	VMOVUPS      Y0, (AX)
 	VMULPS       Y12, Y1, Y1
@@ -543,9 +597,9 @@ dims:
 	VZEROUPPER
 	RET
 
-// func mixF16x3AVX2(p *float32, w *float32, pages *byte, head int, from int, to int, pad int, scales int, groups int)
-// Requires: AVX, CMOV, F16C, FMA3
-TEXT ·mixF16x3AVX2(SB), NOSPLIT, $0-72
+// func mixF16x3AVX2(p *float32, w *float32, pages *byte, head int, from int, to int, pad int, scales int, groups int, keys int, ahead int)
+// Requires: AVX, CMOV, F16C, FMA3, MMX+
+TEXT ·mixF16x3AVX2(SB), NOSPLIT, $0-88
 	XORQ AX, AX
 
 columns4:
@@ -587,16 +641,25 @@ columns4_pages:
 	ADDQ    DI, DX
 	MOVQ    pad+48(FP), R8
 	MOVQ    (CX), R9
-	MOVQ    head+24(FP), R10
-	ADDQ    R10, R9
+	MOVQ    ahead+80(FP), R10
+	MOVQ    (CX)(R10*1), R10
+	MOVQ    keys+72(FP), R11
+	ADDQ    R11, R10
+	MOVQ    AX, R11
+	SHLQ    $0x05, R11
+	ADDQ    R11, R10
+	MOVQ    head+24(FP), R11
+	ADDQ    R11, R9
 	LEAQ    (R9)(AX*2), R9
 	SHLQ    $0x01, R8
-	MOVQ    R8, R10
-	IMULQ   BX, R10
-	ADDQ    R10, R9
+	MOVQ    R8, R11
+	IMULQ   BX, R11
+	ADDQ    R11, R9
 	XORQ    BX, BX
 
 columns4_positions:
+	PREFETCHT1   (R10)
+	ADDQ         $0x00000040, R10
 	VBROADCASTSS (SI), Y12
 	VBROADCASTSS 1088(SI), Y13
 	VBROADCASTSS 2176(SI), Y14
@@ -674,16 +737,25 @@ columns2_pages:
 	ADDQ    DI, DX
 	MOVQ    pad+48(FP), R8
 	MOVQ    (CX), R9
-	MOVQ    head+24(FP), R10
-	ADDQ    R10, R9
+	MOVQ    ahead+80(FP), R10
+	MOVQ    (CX)(R10*1), R10
+	MOVQ    keys+72(FP), R11
+	ADDQ    R11, R10
+	MOVQ    AX, R11
+	SHLQ    $0x05, R11
+	ADDQ    R11, R10
+	MOVQ    head+24(FP), R11
+	ADDQ    R11, R9
 	LEAQ    (R9)(AX*2), R9
 	SHLQ    $0x01, R8
-	MOVQ    R8, R10
-	IMULQ   BX, R10
-	ADDQ    R10, R9
+	MOVQ    R8, R11
+	IMULQ   BX, R11
+	ADDQ    R11, R9
 	XORQ    BX, BX
 
 columns2_positions:
+	PREFETCHT1   (R10)
+	ADDQ         $0x00000020, R10
 	VCVTPH2PS    (R9), Y6
 	VCVTPH2PS    16(R9), Y7
 	VBROADCASTSS (SI), Y8
@@ -717,9 +789,9 @@ columns2_end:
 	VZEROUPPER
 	RET
 
-// func scoresF16x4AVX2(s *float32, q *float32, pages *byte, n int, head int, dim int, scales int, scale float32)
-// Requires: AVX, AVX2, F16C, FMA3
-TEXT ·scoresF16x4AVX2(SB), NOSPLIT, $0-60
+// func scoresF16x4AVX2(s *float32, q *float32, pages *byte, n int, head int, dim int, scales int, values int, scale float32)
+// Requires: AVX, AVX2, F16C, FMA3, MMX+
+TEXT ·scoresF16x4AVX2(SB), NOSPLIT, $0-68
 	MOVQ s+0(FP), AX
 	MOVQ pages+16(FP), CX
 	MOVQ n+24(FP), DX
@@ -737,9 +809,13 @@ pages:
 	VPXOR Y7, Y7, Y7
 	MOVQ  q+8(FP), SI
 	MOVQ  head+32(FP), DI
-	MOVQ  dim+40(FP), R8
+	MOVQ  values+56(FP), R8
+	ADDQ  DI, R8
+	MOVQ  dim+40(FP), R9
 
 dims:
+	PREFETCHT1   (BX)(R8*1)
+	ADDQ         $0x20, R8
 	VCVTPH2PS    (BX)(DI*1), Y8
 	VCVTPH2PS    16(BX)(DI*1), Y9
 	VBROADCASTSS (SI), Y10
@@ -756,9 +832,9 @@ dims:
 	VFMADD231PS  Y9, Y10, Y7
 	ADDQ         $0x04, SI
 	ADDQ         $0x20, DI
-	DECQ         R8
+	DECQ         R9
 	JNZ          dims
-	VBROADCASTSS scale+56(FP), Y8
+	VBROADCASTSS scale+64(FP), Y8
 	VMULPS       Y8, Y0, Y0
 	VMOVUPS      Y0, (AX)
 	VMULPS       Y8, Y1, Y1
@@ -782,9 +858,9 @@ dims:
 	VZEROUPPER
 	RET
 
-// func mixF16x4AVX2(p *float32, w *float32, pages *byte, head int, from int, to int, pad int, scales int, groups int)
-// Requires: AVX, CMOV, F16C, FMA3
-TEXT ·mixF16x4AVX2(SB), NOSPLIT, $0-72
+// func mixF16x4AVX2(p *float32, w *float32, pages *byte, head int, from int, to int, pad int, scales int, groups int, keys int, ahead int)
+// Requires: AVX, CMOV, F16C, FMA3, MMX+
+TEXT ·mixF16x4AVX2(SB), NOSPLIT, $0-88
 	XORQ AX, AX
 
 columns2:
@@ -822,16 +898,25 @@ columns2_pages:
 	ADDQ    DI, DX
 	MOVQ    pad+48(FP), R8
 	MOVQ    (CX), R9
-	MOVQ    head+24(FP), R10
-	ADDQ    R10, R9
+	MOVQ    ahead+80(FP), R10
+	MOVQ    (CX)(R10*1), R10
+	MOVQ    keys+72(FP), R11
+	ADDQ    R11, R10
+	MOVQ    AX, R11
+	SHLQ    $0x05, R11
+	ADDQ    R11, R10
+	MOVQ    head+24(FP), R11
+	ADDQ    R11, R9
 	LEAQ    (R9)(AX*2), R9
 	SHLQ    $0x01, R8
-	MOVQ    R8, R10
-	IMULQ   BX, R10
-	ADDQ    R10, R9
+	MOVQ    R8, R11
+	IMULQ   BX, R11
+	ADDQ    R11, R9
 	XORQ    BX, BX
 
 columns2_positions:
+	PREFETCHT1   (R10)
+	ADDQ         $0x00000020, R10
 	VCVTPH2PS    (R9), Y8
 	VCVTPH2PS    16(R9), Y9
 	VBROADCASTSS (SI), Y10
@@ -870,9 +955,9 @@ columns2_end:
 	VZEROUPPER
 	RET
 
-// func scoresF16x6AVX2(s *float32, q *float32, pages *byte, n int, head int, dim int, scales int, scale float32)
-// Requires: AVX, AVX2, F16C, FMA3
-TEXT ·scoresF16x6AVX2(SB), NOSPLIT, $0-60
+// func scoresF16x6AVX2(s *float32, q *float32, pages *byte, n int, head int, dim int, scales int, values int, scale float32)
+// Requires: AVX, AVX2, F16C, FMA3, MMX+
+TEXT ·scoresF16x6AVX2(SB), NOSPLIT, $0-68
 	MOVQ s+0(FP), AX
 	MOVQ pages+16(FP), CX
 	MOVQ n+24(FP), DX
@@ -894,9 +979,13 @@ pages:
 	VPXOR Y11, Y11, Y11
 	MOVQ  q+8(FP), SI
 	MOVQ  head+32(FP), DI
-	MOVQ  dim+40(FP), R8
+	MOVQ  values+56(FP), R8
+	ADDQ  DI, R8
+	MOVQ  dim+40(FP), R9
 
 dims:
+	PREFETCHT1   (BX)(R8*1)
+	ADDQ         $0x20, R8
 	VCVTPH2PS    (BX)(DI*1), Y12
 	VCVTPH2PS    16(BX)(DI*1), Y13
 	VBROADCASTSS (SI), Y14
@@ -919,9 +1008,9 @@ dims:
 	VFMADD231PS  Y13, Y14, Y11
 	ADDQ         $0x04, SI
 	ADDQ         $0x20, DI
-	DECQ         R8
+	DECQ         R9
 	JNZ          dims
-	VBROADCASTSS scale+56(FP), Y12
+	VBROADCASTSS scale+64(FP), Y12
 	VMULPS       Y12, Y0, Y0
 	VMOVUPS      Y0, (AX)
 	VMULPS       Y12, Y1, Y1
@@ -953,9 +1042,9 @@ dims:
 	VZEROUPPER
 	RET
 
-// func mixF16x6AVX2(p *float32, w *float32, pages *byte, head int, from int, to int, pad int, scales int, groups int)
-// Requires: AVX, CMOV, F16C, FMA3
-TEXT ·mixF16x6AVX2(SB), NOSPLIT, $0-72
+// func mixF16x6AVX2(p *float32, w *float32, pages *byte, head int, from int, to int, pad int, scales int, groups int, keys int, ahead int)
+// Requires: AVX, CMOV, F16C, FMA3, MMX+
+TEXT ·mixF16x6AVX2(SB), NOSPLIT, $0-88
 	XORQ AX, AX
 
 columns2:
@@ -997,16 +1086,25 @@ columns2_pages:
 	ADDQ    DI, DX
 	MOVQ    pad+48(FP), R8
 	MOVQ    (CX), R9
-	MOVQ    head+24(FP), R10
-	ADDQ    R10, R9
+	MOVQ    ahead+80(FP), R10
+	MOVQ    (CX)(R10*1), R10
+	MOVQ    keys+72(FP), R11
+	ADDQ    R11, R10
+	MOVQ    AX, R11
+	SHLQ    $0x05, R11
+	ADDQ    R11, R10
+	MOVQ    head+24(FP), R11
+	ADDQ    R11, R9
 	LEAQ    (R9)(AX*2), R9
 	SHLQ    $0x01, R8
-	MOVQ    R8, R10
-	IMULQ   BX, R10
-	ADDQ    R10, R9
+	MOVQ    R8, R11
+	IMULQ   BX, R11
+	ADDQ    R11, R9
 	XORQ    BX, BX
 
 columns2_positions:
+	PREFETCHT1   (R10)
+	ADDQ         $0x00000020, R10
 	VCVTPH2PS    (R9), Y12
 	VCVTPH2PS    16(R9), Y13
 	VBROADCASTSS (SI), Y14
@@ -1055,9 +1153,9 @@ columns2_end:
 	VZEROUPPER
 	RET
 
-// func scoresF32x1AVX2(s *float32, q *float32, pages *byte, n int, head int, dim int, scales int, scale float32)
-// Requires: AVX, AVX2, CMOV, FMA3
-TEXT ·scoresF32x1AVX2(SB), NOSPLIT, $0-60
+// func scoresF32x1AVX2(s *float32, q *float32, pages *byte, n int, head int, dim int, scales int, values int, scale float32)
+// Requires: AVX, AVX2, CMOV, FMA3, MMX+
+TEXT ·scoresF32x1AVX2(SB), NOSPLIT, $0-68
 	MOVQ s+0(FP), AX
 	MOVQ pages+16(FP), CX
 	MOVQ n+24(FP), DX
@@ -1087,9 +1185,16 @@ pages:
 	VPXOR   Y7, Y7, Y7
 	MOVQ    q+8(FP), R9
 	MOVQ    head+32(FP), R10
-	MOVQ    dim+40(FP), R11
+	MOVQ    values+56(FP), R11
+	ADDQ    R10, R11
+	MOVQ    dim+40(FP), R12
 
 dims:
+	PREFETCHT1   (SI)(R11*1)
+	PREFETCHT1   (DI)(R11*1)
+	PREFETCHT1   (R8)(R11*1)
+	PREFETCHT1   (BX)(R11*1)
+	ADDQ         $0x40, R11
 	VBROADCASTSS (R9), Y8
 	VMOVUPS      (SI)(R10*1), Y9
 	VFMADD231PS  Y9, Y8, Y0
@@ -1109,9 +1214,9 @@ dims:
 	VFMADD231PS  Y9, Y8, Y7
 	ADDQ         $0x04, R9
 	ADDQ         $0x40, R10
-	DECQ         R11
+	DECQ         R12
 	JNZ          dims
-	VBROADCASTSS scale+56(FP), Y8
+	VBROADCASTSS scale+64(FP), Y8
 	VMULPS       Y8, Y0, Y0
 	VMOVUPS      Y0, (AX)
 	VMULPS       Y8, Y1, Y1
@@ -1135,9 +1240,9 @@ dims:
 	VZEROUPPER
 	RET
 
-// func mixF32x1AVX2(p *float32, w *float32, pages *byte, head int, from int, to int, pad int, scales int, groups int)
-// Requires: AVX, CMOV, FMA3
-TEXT ·mixF32x1AVX2(SB), NOSPLIT, $0-72
+// func mixF32x1AVX2(p *float32, w *float32, pages *byte, head int, from int, to int, pad int, scales int, groups int, keys int, ahead int)
+// Requires: AVX, CMOV, FMA3, MMX+
+TEXT ·mixF32x1AVX2(SB), NOSPLIT, $0-88
 	XORQ AX, AX
 
 columns8:
@@ -1175,16 +1280,28 @@ columns8_pages:
 	ADDQ    DI, DX
 	MOVQ    pad+48(FP), R8
 	MOVQ    (CX), R9
-	MOVQ    head+24(FP), R10
-	ADDQ    R10, R9
+	MOVQ    ahead+80(FP), R10
+	MOVQ    (CX)(R10*1), R10
+	MOVQ    keys+72(FP), R11
+	ADDQ    R11, R10
+	MOVQ    AX, R11
+	SHLQ    $0x06, R11
+	ADDQ    R11, R10
+	MOVQ    head+24(FP), R11
+	ADDQ    R11, R9
 	LEAQ    (R9)(AX*4), R9
 	SHLQ    $0x02, R8
-	MOVQ    R8, R10
-	IMULQ   BX, R10
-	ADDQ    R10, R9
+	MOVQ    R8, R11
+	IMULQ   BX, R11
+	ADDQ    R11, R9
 	XORQ    BX, BX
 
 columns8_positions:
+	PREFETCHT1   (R10)
+	PREFETCHT1   64(R10)
+	PREFETCHT1   128(R10)
+	PREFETCHT1   192(R10)
+	ADDQ         $0x00000100, R10
 	VBROADCASTSS (SI), Y8
 	VMOVUPS      (R9), Y9
 	VFMADD231PS  Y9, Y8, Y0
@@ -1252,16 +1369,25 @@ columns2_pages:
 	ADDQ    DI, DX
 	MOVQ    pad+48(FP), R8
 	MOVQ    (CX), R9
-	MOVQ    head+24(FP), R10
-	ADDQ    R10, R9
+	MOVQ    ahead+80(FP), R10
+	MOVQ    (CX)(R10*1), R10
+	MOVQ    keys+72(FP), R11
+	ADDQ    R11, R10
+	MOVQ    AX, R11
+	SHLQ    $0x06, R11
+	ADDQ    R11, R10
+	MOVQ    head+24(FP), R11
+	ADDQ    R11, R9
 	LEAQ    (R9)(AX*4), R9
 	SHLQ    $0x02, R8
-	MOVQ    R8, R10
-	IMULQ   BX, R10
-	ADDQ    R10, R9
+	MOVQ    R8, R11
+	IMULQ   BX, R11
+	ADDQ    R11, R9
 	XORQ    BX, BX
 
 columns2_positions:
+	PREFETCHT1   (R10)
+	ADDQ         $0x00000040, R10
 	VBROADCASTSS (SI), Y2
 	VMOVUPS      (R9), Y3
 	VFMADD231PS  Y3, Y2, Y0
@@ -1285,9 +1411,9 @@ columns2_end:
 	VZEROUPPER
 	RET
 
-// func scoresF32x2AVX2(s *float32, q *float32, pages *byte, n int, head int, dim int, scales int, scale float32)
-// Requires: AVX, AVX2, CMOV, FMA3
-TEXT ·scoresF32x2AVX2(SB), NOSPLIT, $0-60
+// func scoresF32x2AVX2(s *float32, q *float32, pages *byte, n int, head int, dim int, scales int, values int, scale float32)
+// Requires: AVX, AVX2, CMOV, FMA3, MMX+
+TEXT ·scoresF32x2AVX2(SB), NOSPLIT, $0-68
 	MOVQ s+0(FP), AX
 	MOVQ pages+16(FP), CX
 	MOVQ n+24(FP), DX
@@ -1309,9 +1435,14 @@ pages:
 	VPXOR   Y7, Y7, Y7
 	MOVQ    q+8(FP), DI
 	MOVQ    head+32(FP), R8
-	MOVQ    dim+40(FP), R9
+	MOVQ    values+56(FP), R9
+	ADDQ    R8, R9
+	MOVQ    dim+40(FP), R10
 
 dims:
+	PREFETCHT1   (SI)(R9*1)
+	PREFETCHT1   (BX)(R9*1)
+	ADDQ         $0x40, R9
 	VBROADCASTSS (DI), Y8
 	VBROADCASTSS 2112(DI), Y9
 	VMOVUPS      (SI)(R8*1), Y10
@@ -1328,9 +1459,9 @@ dims:
 	VFMADD231PS  Y10, Y9, Y7
 	ADDQ         $0x04, DI
 	ADDQ         $0x40, R8
-	DECQ         R9
+	DECQ         R10
 	JNZ          dims
-	VBROADCASTSS scale+56(FP), Y8
+	VBROADCASTSS scale+64(FP), Y8
 	VMULPS       Y8, Y0, Y0
 	VMOVUPS      Y0, (AX)
 	VMULPS       Y8, Y1, Y1
@@ -1354,9 +1485,9 @@ dims:
 	VZEROUPPER
 	RET
 
-// func mixF32x2AVX2(p *float32, w *float32, pages *byte, head int, from int, to int, pad int, scales int, groups int)
-// Requires: AVX, CMOV, FMA3
-TEXT ·mixF32x2AVX2(SB), NOSPLIT, $0-72
+// func mixF32x2AVX2(p *float32, w *float32, pages *byte, head int, from int, to int, pad int, scales int, groups int, keys int, ahead int)
+// Requires: AVX, CMOV, FMA3, MMX+
+TEXT ·mixF32x2AVX2(SB), NOSPLIT, $0-88
 	XORQ AX, AX
 
 columns4:
@@ -1394,16 +1525,26 @@ columns4_pages:
 	ADDQ    DI, DX
 	MOVQ    pad+48(FP), R8
 	MOVQ    (CX), R9
-	MOVQ    head+24(FP), R10
-	ADDQ    R10, R9
+	MOVQ    ahead+80(FP), R10
+	MOVQ    (CX)(R10*1), R10
+	MOVQ    keys+72(FP), R11
+	ADDQ    R11, R10
+	MOVQ    AX, R11
+	SHLQ    $0x06, R11
+	ADDQ    R11, R10
+	MOVQ    head+24(FP), R11
+	ADDQ    R11, R9
 	LEAQ    (R9)(AX*4), R9
 	SHLQ    $0x02, R8
-	MOVQ    R8, R10
-	IMULQ   BX, R10
-	ADDQ    R10, R9
+	MOVQ    R8, R11
+	IMULQ   BX, R11
+	ADDQ    R11, R9
 	XORQ    BX, BX
 
 columns4_positions:
+	PREFETCHT1   (R10)
+	PREFETCHT1   64(R10)
+	ADDQ         $0x00000080, R10
 	VBROADCASTSS (SI), Y8
 	VBROADCASTSS 1088(SI), Y9
 	VMOVUPS      (R9), Y10
@@ -1470,16 +1611,25 @@ columns2_pages:
 	ADDQ    DI, DX
 	MOVQ    pad+48(FP), R8
 	MOVQ    (CX), R9
-	MOVQ    head+24(FP), R10
-	ADDQ    R10, R9
+	MOVQ    ahead+80(FP), R10
+	MOVQ    (CX)(R10*1), R10
+	MOVQ    keys+72(FP), R11
+	ADDQ    R11, R10
+	MOVQ    AX, R11
+	SHLQ    $0x06, R11
+	ADDQ    R11, R10
+	MOVQ    head+24(FP), R11
+	ADDQ    R11, R9
 	LEAQ    (R9)(AX*4), R9
 	SHLQ    $0x02, R8
-	MOVQ    R8, R10
-	IMULQ   BX, R10
-	ADDQ    R10, R9
+	MOVQ    R8, R11
+	IMULQ   BX, R11
+	ADDQ    R11, R9
 	XORQ    BX, BX
 
 columns2_positions:
+	PREFETCHT1   (R10)
+	ADDQ         $0x00000040, R10
 	VMOVUPS      (R9), Y4
 	VMOVUPS      32(R9), Y5
 	VBROADCASTSS (SI), Y6
@@ -1508,9 +1658,9 @@ columns2_end:
 	VZEROUPPER
 	RET
 
-// func scoresF32x3AVX2(s *float32, q *float32, pages *byte, n int, head int, dim int, scales int, scale float32)
-// Requires: AVX, AVX2, CMOV, FMA3
-TEXT ·scoresF32x3AVX2(SB), NOSPLIT, $0-60
+// func scoresF32x3AVX2(s *float32, q *float32, pages *byte, n int, head int, dim int, scales int, values int, scale float32)
+// Requires: AVX, AVX2, CMOV, FMA3, MMX+
+TEXT ·scoresF32x3AVX2(SB), NOSPLIT, $0-68
 	MOVQ s+0(FP), AX
 	MOVQ pages+16(FP), CX
 	MOVQ n+24(FP), DX
@@ -1536,9 +1686,14 @@ pages:
 	VPXOR   Y11, Y11, Y11
 	MOVQ    q+8(FP), DI
 	MOVQ    head+32(FP), R8
-	MOVQ    dim+40(FP), R9
+	MOVQ    values+56(FP), R9
+	ADDQ    R8, R9
+	MOVQ    dim+40(FP), R10
 
 dims:
+	PREFETCHT1   (SI)(R9*1)
+	PREFETCHT1   (BX)(R9*1)
+	ADDQ         $0x40, R9
 	VBROADCASTSS (DI), Y12
 	VBROADCASTSS 2112(DI), Y13
 	VBROADCASTSS 4224(DI), Y14
@@ -1560,9 +1715,9 @@ dims:
 	VFMADD231PS  Y15, Y14, Y11
 	ADDQ         $0x04, DI
 	ADDQ         $0x40, R8
-	DECQ         R9
+	DECQ         R10
 	JNZ          dims
-	VBROADCASTSS scale+56(FP), Y12
+	VBROADCASTSS scale+64(FP), Y12
 	VMULPS       Y12, Y0, Y0
 	VMOVUPS      Y0, (AX)
 	VMULPS       Y12, Y1, Y1
@@ -1594,9 +1749,9 @@ dims:
 	VZEROUPPER
 	RET
 
-// func mixF32x3AVX2(p *float32, w *float32, pages *byte, head int, from int, to int, pad int, scales int, groups int)
-// Requires: AVX, CMOV, FMA3
-TEXT ·mixF32x3AVX2(SB), NOSPLIT, $0-72
+// func mixF32x3AVX2(p *float32, w *float32, pages *byte, head int, from int, to int, pad int, scales int, groups int, keys int, ahead int)
+// Requires: AVX, CMOV, FMA3, MMX+
+TEXT ·mixF32x3AVX2(SB), NOSPLIT, $0-88
 	XORQ AX, AX
 
 columns4:
@@ -1638,16 +1793,26 @@ columns4_pages:
 	ADDQ    DI, DX
 	MOVQ    pad+48(FP), R8
 	MOVQ    (CX), R9
-	MOVQ    head+24(FP), R10
-	ADDQ    R10, R9
+	MOVQ    ahead+80(FP), R10
+	MOVQ    (CX)(R10*1), R10
+	MOVQ    keys+72(FP), R11
+	ADDQ    R11, R10
+	MOVQ    AX, R11
+	SHLQ    $0x06, R11
+	ADDQ    R11, R10
+	MOVQ    head+24(FP), R11
+	ADDQ    R11, R9
 	LEAQ    (R9)(AX*4), R9
 	SHLQ    $0x02, R8
-	MOVQ    R8, R10
-	IMULQ   BX, R10
-	ADDQ    R10, R9
+	MOVQ    R8, R11
+	IMULQ   BX, R11
+	ADDQ    R11, R9
 	XORQ    BX, BX
 
 columns4_positions:
+	PREFETCHT1   (R10)
+	PREFETCHT1   64(R10)
+	ADDQ         $0x00000080, R10
 	VBROADCASTSS (SI), Y12
 	VBROADCASTSS 1088(SI), Y13
 	VBROADCASTSS 2176(SI), Y14
@@ -1725,16 +1890,25 @@ columns2_pages:
 	ADDQ    DI, DX
 	MOVQ    pad+48(FP), R8
 	MOVQ    (CX), R9
-	MOVQ    head+24(FP), R10
-	ADDQ    R10, R9
+	MOVQ    ahead+80(FP), R10
+	MOVQ    (CX)(R10*1), R10
+	MOVQ    keys+72(FP), R11
+	ADDQ    R11, R10
+	MOVQ    AX, R11
+	SHLQ    $0x06, R11
+	ADDQ    R11, R10
+	MOVQ    head+24(FP), R11
+	ADDQ    R11, R9
 	LEAQ    (R9)(AX*4), R9
 	SHLQ    $0x02, R8
-	MOVQ    R8, R10
-	IMULQ   BX, R10
-	ADDQ    R10, R9
+	MOVQ    R8, R11
+	IMULQ   BX, R11
+	ADDQ    R11, R9
 	XORQ    BX, BX
 
 columns2_positions:
+	PREFETCHT1   (R10)
+	ADDQ         $0x00000040, R10
 	VMOVUPS      (R9), Y6
 	VMOVUPS      32(R9), Y7
 	VBROADCASTSS (SI), Y8
@@ -1768,9 +1942,9 @@ columns2_end:
 	VZEROUPPER
 	RET
 
-// func scoresF32x4AVX2(s *float32, q *float32, pages *byte, n int, head int, dim int, scales int, scale float32)
-// Requires: AVX, AVX2, FMA3
-TEXT ·scoresF32x4AVX2(SB), NOSPLIT, $0-60
+// func scoresF32x4AVX2(s *float32, q *float32, pages *byte, n int, head int, dim int, scales int, values int, scale float32)
+// Requires: AVX, AVX2, FMA3, MMX+
+TEXT ·scoresF32x4AVX2(SB), NOSPLIT, $0-68
 	MOVQ s+0(FP), AX
 	MOVQ pages+16(FP), CX
 	MOVQ n+24(FP), DX
@@ -1788,9 +1962,13 @@ pages:
 	VPXOR Y7, Y7, Y7
 	MOVQ  q+8(FP), SI
 	MOVQ  head+32(FP), DI
-	MOVQ  dim+40(FP), R8
+	MOVQ  values+56(FP), R8
+	ADDQ  DI, R8
+	MOVQ  dim+40(FP), R9
 
 dims:
+	PREFETCHT1   (BX)(R8*1)
+	ADDQ         $0x40, R8
 	VMOVUPS      (BX)(DI*1), Y8
 	VMOVUPS      32(BX)(DI*1), Y9
 	VBROADCASTSS (SI), Y10
@@ -1807,9 +1985,9 @@ dims:
 	VFMADD231PS  Y9, Y10, Y7
 	ADDQ         $0x04, SI
 	ADDQ         $0x40, DI
-	DECQ         R8
+	DECQ         R9
 	JNZ          dims
-	VBROADCASTSS scale+56(FP), Y8
+	VBROADCASTSS scale+64(FP), Y8
 	VMULPS       Y8, Y0, Y0
 	VMOVUPS      Y0, (AX)
 	VMULPS       Y8, Y1, Y1
@@ -1833,9 +2011,9 @@ dims:
 	VZEROUPPER
 	RET
 
-// func mixF32x4AVX2(p *float32, w *float32, pages *byte, head int, from int, to int, pad int, scales int, groups int)
-// Requires: AVX, CMOV, FMA3
-TEXT ·mixF32x4AVX2(SB), NOSPLIT, $0-72
+// func mixF32x4AVX2(p *float32, w *float32, pages *byte, head int, from int, to int, pad int, scales int, groups int, keys int, ahead int)
+// Requires: AVX, CMOV, FMA3, MMX+
+TEXT ·mixF32x4AVX2(SB), NOSPLIT, $0-88
 	XORQ AX, AX
 
 columns2:
@@ -1873,16 +2051,25 @@ columns2_pages:
 	ADDQ    DI, DX
 	MOVQ    pad+48(FP), R8
 	MOVQ    (CX), R9
-	MOVQ    head+24(FP), R10
-	ADDQ    R10, R9
+	MOVQ    ahead+80(FP), R10
+	MOVQ    (CX)(R10*1), R10
+	MOVQ    keys+72(FP), R11
+	ADDQ    R11, R10
+	MOVQ    AX, R11
+	SHLQ    $0x06, R11
+	ADDQ    R11, R10
+	MOVQ    head+24(FP), R11
+	ADDQ    R11, R9
 	LEAQ    (R9)(AX*4), R9
 	SHLQ    $0x02, R8
-	MOVQ    R8, R10
-	IMULQ   BX, R10
-	ADDQ    R10, R9
+	MOVQ    R8, R11
+	IMULQ   BX, R11
+	ADDQ    R11, R9
 	XORQ    BX, BX
 
 columns2_positions:
+	PREFETCHT1   (R10)
+	ADDQ         $0x00000040, R10
 	VMOVUPS      (R9), Y8
 	VMOVUPS      32(R9), Y9
 	VBROADCASTSS (SI), Y10
@@ -1921,9 +2108,9 @@ columns2_end:
 	VZEROUPPER
 	RET
 
-// func scoresF32x6AVX2(s *float32, q *float32, pages *byte, n int, head int, dim int, scales int, scale float32)
-// Requires: AVX, AVX2, FMA3
-TEXT ·scoresF32x6AVX2(SB), NOSPLIT, $0-60
+// func scoresF32x6AVX2(s *float32, q *float32, pages *byte, n int, head int, dim int, scales int, values int, scale float32)
+// Requires: AVX, AVX2, FMA3, MMX+
+TEXT ·scoresF32x6AVX2(SB), NOSPLIT, $0-68
 	MOVQ s+0(FP), AX
 	MOVQ pages+16(FP), CX
 	MOVQ n+24(FP), DX
@@ -1945,9 +2132,13 @@ pages:
 	VPXOR Y11, Y11, Y11
 	MOVQ  q+8(FP), SI
 	MOVQ  head+32(FP), DI
-	MOVQ  dim+40(FP), R8
+	MOVQ  values+56(FP), R8
+	ADDQ  DI, R8
+	MOVQ  dim+40(FP), R9
 
 dims:
+	PREFETCHT1   (BX)(R8*1)
+	ADDQ         $0x40, R8
 	VMOVUPS      (BX)(DI*1), Y12
 	VMOVUPS      32(BX)(DI*1), Y13
 	VBROADCASTSS (SI), Y14
@@ -1970,9 +2161,9 @@ dims:
 	VFMADD231PS  Y13, Y14, Y11
 	ADDQ         $0x04, SI
 	ADDQ         $0x40, DI
-	DECQ         R8
+	DECQ         R9
 	JNZ          dims
-	VBROADCASTSS scale+56(FP), Y12
+	VBROADCASTSS scale+64(FP), Y12
 	VMULPS       Y12, Y0, Y0
 	VMOVUPS      Y0, (AX)
 	VMULPS       Y12, Y1, Y1
@@ -2004,9 +2195,9 @@ dims:
 	VZEROUPPER
 	RET
 
-// func mixF32x6AVX2(p *float32, w *float32, pages *byte, head int, from int, to int, pad int, scales int, groups int)
-// Requires: AVX, CMOV, FMA3
-TEXT ·mixF32x6AVX2(SB), NOSPLIT, $0-72
+// func mixF32x6AVX2(p *float32, w *float32, pages *byte, head int, from int, to int, pad int, scales int, groups int, keys int, ahead int)
+// Requires: AVX, CMOV, FMA3, MMX+
+TEXT ·mixF32x6AVX2(SB), NOSPLIT, $0-88
 	XORQ AX, AX
 
 columns2:
@@ -2048,16 +2239,25 @@ columns2_pages:
 	ADDQ    DI, DX
 	MOVQ    pad+48(FP), R8
 	MOVQ    (CX), R9
-	MOVQ    head+24(FP), R10
-	ADDQ    R10, R9
+	MOVQ    ahead+80(FP), R10
+	MOVQ    (CX)(R10*1), R10
+	MOVQ    keys+72(FP), R11
+	ADDQ    R11, R10
+	MOVQ    AX, R11
+	SHLQ    $0x06, R11
+	ADDQ    R11, R10
+	MOVQ    head+24(FP), R11
+	ADDQ    R11, R9
 	LEAQ    (R9)(AX*4), R9
 	SHLQ    $0x02, R8
-	MOVQ    R8, R10
-	IMULQ   BX, R10
-	ADDQ    R10, R9
+	MOVQ    R8, R11
+	IMULQ   BX, R11
+	ADDQ    R11, R9
 	XORQ    BX, BX
 
 columns2_positions:
+	PREFETCHT1   (R10)
+	ADDQ         $0x00000040, R10
 	VMOVUPS      (R9), Y12
 	VMOVUPS      32(R9), Y13
 	VBROADCASTSS (SI), Y14
@@ -2106,9 +2306,9 @@ columns2_end:
 	VZEROUPPER
 	RET
 
-// func scoresQ8x1AVX2(s *float32, q *float32, pages *byte, n int, head int, dim int, scales int, scale float32)
-// Requires: AVX, AVX2, CMOV, F16C, FMA3
-TEXT ·scoresQ8x1AVX2(SB), NOSPLIT, $0-60
+// func scoresQ8x1AVX2(s *float32, q *float32, pages *byte, n int, head int, dim int, scales int, values int, scale float32)
+// Requires: AVX, AVX2, CMOV, F16C, FMA3, MMX+
+TEXT ·scoresQ8x1AVX2(SB), NOSPLIT, $0-68
 	MOVQ s+0(FP), AX
 	MOVQ pages+16(FP), CX
 	MOVQ n+24(FP), DX
@@ -2138,66 +2338,73 @@ pages:
 	VPXOR   Y7, Y7, Y7
 	MOVQ    q+8(FP), R9
 	MOVQ    head+32(FP), R10
-	MOVQ    dim+40(FP), R11
-	MOVQ    scales+48(FP), R12
+	MOVQ    values+56(FP), R11
+	ADDQ    R10, R11
+	MOVQ    dim+40(FP), R12
+	MOVQ    scales+48(FP), R13
 
 groups:
-	MOVQ    R11, R13
-	MOVQ    $0x00000020, R14
-	CMPQ    R13, R14
-	CMOVQGT R14, R13
-	SUBQ    R13, R11
+	MOVQ    R12, R14
+	MOVQ    $0x00000020, R15
+	CMPQ    R14, R15
+	CMOVQGT R15, R14
+	SUBQ    R14, R12
 
 dims:
+	PREFETCHT1   (SI)(R11*1)
+	PREFETCHT1   (DI)(R11*1)
+	PREFETCHT1   (R8)(R11*1)
+	PREFETCHT1   (BX)(R11*1)
+	ADDQ         $0x10, R11
 	VBROADCASTSS (R9), Y8
-	VCVTPH2PS    (SI)(R12*1), Y9
+	VCVTPH2PS    (SI)(R13*1), Y9
 	VPMOVSXBD    (SI)(R10*1), Y10
 	VCVTDQ2PS    Y10, Y10
 	VMULPS       Y9, Y10, Y10
 	VFMADD231PS  Y10, Y8, Y0
-	VCVTPH2PS    16(SI)(R12*1), Y9
+	VCVTPH2PS    16(SI)(R13*1), Y9
 	VPMOVSXBD    8(SI)(R10*1), Y10
 	VCVTDQ2PS    Y10, Y10
 	VMULPS       Y9, Y10, Y10
 	VFMADD231PS  Y10, Y8, Y1
-	VCVTPH2PS    (DI)(R12*1), Y9
+	VCVTPH2PS    (DI)(R13*1), Y9
 	VPMOVSXBD    (DI)(R10*1), Y10
 	VCVTDQ2PS    Y10, Y10
 	VMULPS       Y9, Y10, Y10
 	VFMADD231PS  Y10, Y8, Y2
-	VCVTPH2PS    16(DI)(R12*1), Y9
+	VCVTPH2PS    16(DI)(R13*1), Y9
 	VPMOVSXBD    8(DI)(R10*1), Y10
 	VCVTDQ2PS    Y10, Y10
 	VMULPS       Y9, Y10, Y10
 	VFMADD231PS  Y10, Y8, Y3
-	VCVTPH2PS    (R8)(R12*1), Y9
+	VCVTPH2PS    (R8)(R13*1), Y9
 	VPMOVSXBD    (R8)(R10*1), Y10
 	VCVTDQ2PS    Y10, Y10
 	VMULPS       Y9, Y10, Y10
 	VFMADD231PS  Y10, Y8, Y4
-	VCVTPH2PS    16(R8)(R12*1), Y9
+	VCVTPH2PS    16(R8)(R13*1), Y9
 	VPMOVSXBD    8(R8)(R10*1), Y10
 	VCVTDQ2PS    Y10, Y10
 	VMULPS       Y9, Y10, Y10
 	VFMADD231PS  Y10, Y8, Y5
-	VCVTPH2PS    (BX)(R12*1), Y9
+	VCVTPH2PS    (BX)(R13*1), Y9
 	VPMOVSXBD    (BX)(R10*1), Y10
 	VCVTDQ2PS    Y10, Y10
 	VMULPS       Y9, Y10, Y10
 	VFMADD231PS  Y10, Y8, Y6
-	VCVTPH2PS    16(BX)(R12*1), Y9
+	VCVTPH2PS    16(BX)(R13*1), Y9
 	VPMOVSXBD    8(BX)(R10*1), Y10
 	VCVTDQ2PS    Y10, Y10
 	VMULPS       Y9, Y10, Y10
 	VFMADD231PS  Y10, Y8, Y7
 	ADDQ         $0x04, R9
 	ADDQ         $0x10, R10
-	DECQ         R13
+	DECQ         R14
 	JNZ          dims
-	ADDQ         $0x20, R12
-	TESTQ        R11, R11
+	ADDQ         $0x20, R13
+	TESTQ        R12, R12
 	JNZ          groups
-	VBROADCASTSS scale+56(FP), Y8
+	VBROADCASTSS scale+64(FP), Y8
 	VMULPS       Y8, Y0, Y0
 	VMOVUPS      Y0, (AX)
 	VMULPS       Y8, Y1, Y1
@@ -2221,9 +2428,9 @@ dims:
 	VZEROUPPER
 	RET
 
-// func mixQ8x1AVX2(p *float32, w *float32, pages *byte, head int, from int, to int, pad int, scales int, groups int)
-// Requires: AVX, AVX2, CMOV, F16C, FMA3
-TEXT ·mixQ8x1AVX2(SB), NOSPLIT, $0-72
+// func mixQ8x1AVX2(p *float32, w *float32, pages *byte, head int, from int, to int, pad int, scales int, groups int, keys int, ahead int)
+// Requires: AVX, AVX2, CMOV, F16C, FMA3, MMX+
+TEXT ·mixQ8x1AVX2(SB), NOSPLIT, $0-88
 	XORQ AX, AX
 
 columns8:
@@ -2261,23 +2468,32 @@ columns8_pages:
 	ADDQ    DI, DX
 	MOVQ    pad+48(FP), R8
 	MOVQ    (CX), R9
-	MOVQ    groups+64(FP), R11
-	IMULQ   BX, R11
+	MOVQ    ahead+80(FP), R10
+	MOVQ    (CX)(R10*1), R11
+	MOVQ    keys+72(FP), R10
+	ADDQ    R10, R11
+	MOVQ    AX, R10
+	SHLQ    $0x04, R10
+	ADDQ    R10, R11
+	MOVQ    groups+64(FP), R12
+	IMULQ   BX, R12
 	MOVQ    AX, R10
 	SHRQ    $0x05, R10
-	ADDQ    R11, R10
+	ADDQ    R12, R10
 	LEAQ    (R9)(R10*2), R10
-	MOVQ    scales+56(FP), R11
-	ADDQ    R11, R10
-	MOVQ    head+24(FP), R11
-	ADDQ    R11, R9
+	MOVQ    scales+56(FP), R12
+	ADDQ    R12, R10
+	MOVQ    head+24(FP), R12
+	ADDQ    R12, R9
 	LEAQ    (R9)(AX*1), R9
-	MOVQ    R8, R11
-	IMULQ   BX, R11
-	ADDQ    R11, R9
+	MOVQ    R8, R12
+	IMULQ   BX, R12
+	ADDQ    R12, R9
 	XORQ    BX, BX
 
 columns8_positions:
+	PREFETCHT1   (R11)
+	ADDQ         $0x00000040, R11
 	VPBROADCASTW (R10), X8
 	VCVTPH2PS    X8, Y8
 	VPBROADCASTW 2(R10), X9
@@ -2317,8 +2533,8 @@ columns8_positions:
 	VFMADD231PS  Y8, Y10, Y7
 	ADDQ         $0x04, SI
 	ADDQ         R8, R9
-	MOVQ         groups+64(FP), R11
-	LEAQ         (R10)(R11*2), R10
+	MOVQ         groups+64(FP), R12
+	LEAQ         (R10)(R12*2), R10
 	DECQ         DI
 	JNZ          columns8_positions
 	ADDQ         $0x18, CX
@@ -2367,23 +2583,32 @@ columns2_pages:
 	ADDQ    DI, DX
 	MOVQ    pad+48(FP), R8
 	MOVQ    (CX), R9
-	MOVQ    groups+64(FP), R11
-	IMULQ   BX, R11
+	MOVQ    ahead+80(FP), R10
+	MOVQ    (CX)(R10*1), R11
+	MOVQ    keys+72(FP), R10
+	ADDQ    R10, R11
+	MOVQ    AX, R10
+	SHLQ    $0x04, R10
+	ADDQ    R10, R11
+	MOVQ    groups+64(FP), R12
+	IMULQ   BX, R12
 	MOVQ    AX, R10
 	SHRQ    $0x05, R10
-	ADDQ    R11, R10
+	ADDQ    R12, R10
 	LEAQ    (R9)(R10*2), R10
-	MOVQ    scales+56(FP), R11
-	ADDQ    R11, R10
-	MOVQ    head+24(FP), R11
-	ADDQ    R11, R9
+	MOVQ    scales+56(FP), R12
+	ADDQ    R12, R10
+	MOVQ    head+24(FP), R12
+	ADDQ    R12, R9
 	LEAQ    (R9)(AX*1), R9
-	MOVQ    R8, R11
-	IMULQ   BX, R11
-	ADDQ    R11, R9
+	MOVQ    R8, R12
+	IMULQ   BX, R12
+	ADDQ    R12, R9
 	XORQ    BX, BX
 
 columns2_positions:
+	PREFETCHT1   (R11)
+	ADDQ         $0x00000010, R11
 	VPBROADCASTW (R10), X2
 	VCVTPH2PS    X2, Y2
 	VBROADCASTSS (SI), Y3
@@ -2397,8 +2622,8 @@ columns2_positions:
 	VFMADD231PS  Y4, Y3, Y1
 	ADDQ         $0x04, SI
 	ADDQ         R8, R9
-	MOVQ         groups+64(FP), R11
-	LEAQ         (R10)(R11*2), R10
+	MOVQ         groups+64(FP), R12
+	LEAQ         (R10)(R12*2), R10
 	DECQ         DI
 	JNZ          columns2_positions
 	ADDQ         $0x18, CX
@@ -2415,9 +2640,9 @@ columns2_end:
 	VZEROUPPER
 	RET
 
-// func scoresQ8x2AVX2(s *float32, q *float32, pages *byte, n int, head int, dim int, scales int, scale float32)
-// Requires: AVX, AVX2, CMOV, F16C, FMA3
-TEXT ·scoresQ8x2AVX2(SB), NOSPLIT, $0-60
+// func scoresQ8x2AVX2(s *float32, q *float32, pages *byte, n int, head int, dim int, scales int, values int, scale float32)
+// Requires: AVX, AVX2, CMOV, F16C, FMA3, MMX+
+TEXT ·scoresQ8x2AVX2(SB), NOSPLIT, $0-68
 	MOVQ s+0(FP), AX
 	MOVQ pages+16(FP), CX
 	MOVQ n+24(FP), DX
@@ -2439,38 +2664,43 @@ pages:
 	VPXOR   Y7, Y7, Y7
 	MOVQ    q+8(FP), DI
 	MOVQ    head+32(FP), R8
-	MOVQ    dim+40(FP), R9
-	MOVQ    scales+48(FP), R10
+	MOVQ    values+56(FP), R9
+	ADDQ    R8, R9
+	MOVQ    dim+40(FP), R10
+	MOVQ    scales+48(FP), R11
 
 groups:
-	MOVQ    R9, R11
-	MOVQ    $0x00000020, R12
-	CMPQ    R11, R12
-	CMOVQGT R12, R11
-	SUBQ    R11, R9
+	MOVQ    R10, R12
+	MOVQ    $0x00000020, R13
+	CMPQ    R12, R13
+	CMOVQGT R13, R12
+	SUBQ    R12, R10
 
 dims:
+	PREFETCHT1   (SI)(R9*1)
+	PREFETCHT1   (BX)(R9*1)
+	ADDQ         $0x10, R9
 	VBROADCASTSS (DI), Y8
 	VBROADCASTSS 2112(DI), Y9
-	VCVTPH2PS    (SI)(R10*1), Y10
+	VCVTPH2PS    (SI)(R11*1), Y10
 	VPMOVSXBD    (SI)(R8*1), Y11
 	VCVTDQ2PS    Y11, Y11
 	VMULPS       Y10, Y11, Y11
 	VFMADD231PS  Y11, Y8, Y0
 	VFMADD231PS  Y11, Y9, Y4
-	VCVTPH2PS    16(SI)(R10*1), Y10
+	VCVTPH2PS    16(SI)(R11*1), Y10
 	VPMOVSXBD    8(SI)(R8*1), Y11
 	VCVTDQ2PS    Y11, Y11
 	VMULPS       Y10, Y11, Y11
 	VFMADD231PS  Y11, Y8, Y1
 	VFMADD231PS  Y11, Y9, Y5
-	VCVTPH2PS    (BX)(R10*1), Y10
+	VCVTPH2PS    (BX)(R11*1), Y10
 	VPMOVSXBD    (BX)(R8*1), Y11
 	VCVTDQ2PS    Y11, Y11
 	VMULPS       Y10, Y11, Y11
 	VFMADD231PS  Y11, Y8, Y2
 	VFMADD231PS  Y11, Y9, Y6
-	VCVTPH2PS    16(BX)(R10*1), Y10
+	VCVTPH2PS    16(BX)(R11*1), Y10
 	VPMOVSXBD    8(BX)(R8*1), Y11
 	VCVTDQ2PS    Y11, Y11
 	VMULPS       Y10, Y11, Y11
@@ -2478,12 +2708,12 @@ dims:
 	VFMADD231PS  Y11, Y9, Y7
 	ADDQ         $0x04, DI
 	ADDQ         $0x10, R8
-	DECQ         R11
+	DECQ         R12
 	JNZ          dims
-	ADDQ         $0x20, R10
-	TESTQ        R9, R9
+	ADDQ         $0x20, R11
+	TESTQ        R10, R10
 	JNZ          groups
-	VBROADCASTSS scale+56(FP), Y8
+	VBROADCASTSS scale+64(FP), Y8
 	VMULPS       Y8, Y0, Y0
 	VMOVUPS      Y0, (AX)
 	VMULPS       Y8, Y1, Y1
@@ -2507,9 +2737,9 @@ dims:
 	VZEROUPPER
 	RET
 
-// func mixQ8x2AVX2(p *float32, w *float32, pages *byte, head int, from int, to int, pad int, scales int, groups int)
-// Requires: AVX, AVX2, CMOV, F16C, FMA3
-TEXT ·mixQ8x2AVX2(SB), NOSPLIT, $0-72
+// func mixQ8x2AVX2(p *float32, w *float32, pages *byte, head int, from int, to int, pad int, scales int, groups int, keys int, ahead int)
+// Requires: AVX, AVX2, CMOV, F16C, FMA3, MMX+
+TEXT ·mixQ8x2AVX2(SB), NOSPLIT, $0-88
 	XORQ AX, AX
 
 columns4:
@@ -2547,23 +2777,32 @@ columns4_pages:
 	ADDQ    DI, DX
 	MOVQ    pad+48(FP), R8
 	MOVQ    (CX), R9
-	MOVQ    groups+64(FP), R11
-	IMULQ   BX, R11
+	MOVQ    ahead+80(FP), R10
+	MOVQ    (CX)(R10*1), R11
+	MOVQ    keys+72(FP), R10
+	ADDQ    R10, R11
+	MOVQ    AX, R10
+	SHLQ    $0x04, R10
+	ADDQ    R10, R11
+	MOVQ    groups+64(FP), R12
+	IMULQ   BX, R12
 	MOVQ    AX, R10
 	SHRQ    $0x05, R10
-	ADDQ    R11, R10
+	ADDQ    R12, R10
 	LEAQ    (R9)(R10*2), R10
-	MOVQ    scales+56(FP), R11
-	ADDQ    R11, R10
-	MOVQ    head+24(FP), R11
-	ADDQ    R11, R9
+	MOVQ    scales+56(FP), R12
+	ADDQ    R12, R10
+	MOVQ    head+24(FP), R12
+	ADDQ    R12, R9
 	LEAQ    (R9)(AX*1), R9
-	MOVQ    R8, R11
-	IMULQ   BX, R11
-	ADDQ    R11, R9
+	MOVQ    R8, R12
+	IMULQ   BX, R12
+	ADDQ    R12, R9
 	XORQ    BX, BX
 
 columns4_positions:
+	PREFETCHT1   (R11)
+	ADDQ         $0x00000020, R11
 	VPBROADCASTW (R10), X8
 	VCVTPH2PS    X8, Y8
 	VBROADCASTSS (SI), Y9
@@ -2590,8 +2829,8 @@ columns4_positions:
 	VFMADD231PS  Y11, Y10, Y7
 	ADDQ         $0x04, SI
 	ADDQ         R8, R9
-	MOVQ         groups+64(FP), R11
-	LEAQ         (R10)(R11*2), R10
+	MOVQ         groups+64(FP), R12
+	LEAQ         (R10)(R12*2), R10
 	DECQ         DI
 	JNZ          columns4_positions
 	ADDQ         $0x18, CX
@@ -2642,23 +2881,32 @@ columns2_pages:
 	ADDQ    DI, DX
 	MOVQ    pad+48(FP), R8
 	MOVQ    (CX), R9
-	MOVQ    groups+64(FP), R11
-	IMULQ   BX, R11
+	MOVQ    ahead+80(FP), R10
+	MOVQ    (CX)(R10*1), R11
+	MOVQ    keys+72(FP), R10
+	ADDQ    R10, R11
+	MOVQ    AX, R10
+	SHLQ    $0x04, R10
+	ADDQ    R10, R11
+	MOVQ    groups+64(FP), R12
+	IMULQ   BX, R12
 	MOVQ    AX, R10
 	SHRQ    $0x05, R10
-	ADDQ    R11, R10
+	ADDQ    R12, R10
 	LEAQ    (R9)(R10*2), R10
-	MOVQ    scales+56(FP), R11
-	ADDQ    R11, R10
-	MOVQ    head+24(FP), R11
-	ADDQ    R11, R9
+	MOVQ    scales+56(FP), R12
+	ADDQ    R12, R10
+	MOVQ    head+24(FP), R12
+	ADDQ    R12, R9
 	LEAQ    (R9)(AX*1), R9
-	MOVQ    R8, R11
-	IMULQ   BX, R11
-	ADDQ    R11, R9
+	MOVQ    R8, R12
+	IMULQ   BX, R12
+	ADDQ    R12, R9
 	XORQ    BX, BX
 
 columns2_positions:
+	PREFETCHT1   (R11)
+	ADDQ         $0x00000010, R11
 	VPBROADCASTW (R10), X4
 	VCVTPH2PS    X4, Y4
 	VPMOVSXBD    (R9), Y5
@@ -2675,8 +2923,8 @@ columns2_positions:
 	VFMADD231PS  Y6, Y4, Y3
 	ADDQ         $0x04, SI
 	ADDQ         R8, R9
-	MOVQ         groups+64(FP), R11
-	LEAQ         (R10)(R11*2), R10
+	MOVQ         groups+64(FP), R12
+	LEAQ         (R10)(R12*2), R10
 	DECQ         DI
 	JNZ          columns2_positions
 	ADDQ         $0x18, CX
@@ -2695,9 +2943,9 @@ columns2_end:
 	VZEROUPPER
 	RET
 
-// func scoresQ8x3AVX2(s *float32, q *float32, pages *byte, n int, head int, dim int, scales int, scale float32)
-// Requires: AVX, AVX2, CMOV, F16C, FMA3
-TEXT ·scoresQ8x3AVX2(SB), NOSPLIT, $0-60
+// func scoresQ8x3AVX2(s *float32, q *float32, pages *byte, n int, head int, dim int, scales int, values int, scale float32)
+// Requires: AVX, AVX2, CMOV, F16C, FMA3, MMX+
+TEXT ·scoresQ8x3AVX2(SB), NOSPLIT, $0-68
 	MOVQ s+0(FP), AX
 	MOVQ pages+16(FP), CX
 	MOVQ n+24(FP), DX
@@ -2713,22 +2961,26 @@ pages:
 	VPXOR Y5, Y5, Y5
 	MOVQ  q+8(FP), SI
 	MOVQ  head+32(FP), DI
-	MOVQ  dim+40(FP), R8
-	MOVQ  scales+48(FP), R9
+	MOVQ  values+56(FP), R8
+	ADDQ  DI, R8
+	MOVQ  dim+40(FP), R9
+	MOVQ  scales+48(FP), R10
 
 groups:
-	MOVQ    R8, R10
-	MOVQ    $0x00000020, R11
-	CMPQ    R10, R11
-	CMOVQGT R11, R10
-	SUBQ    R10, R8
+	MOVQ    R9, R11
+	MOVQ    $0x00000020, R12
+	CMPQ    R11, R12
+	CMOVQGT R12, R11
+	SUBQ    R11, R9
 
 dims:
-	VCVTPH2PS    (BX)(R9*1), Y6
+	PREFETCHT1   (BX)(R8*1)
+	ADDQ         $0x10, R8
+	VCVTPH2PS    (BX)(R10*1), Y6
 	VPMOVSXBD    (BX)(DI*1), Y7
 	VCVTDQ2PS    Y7, Y7
 	VMULPS       Y6, Y7, Y7
-	VCVTPH2PS    16(BX)(R9*1), Y6
+	VCVTPH2PS    16(BX)(R10*1), Y6
 	VPMOVSXBD    8(BX)(DI*1), Y8
 	VCVTDQ2PS    Y8, Y8
 	VMULPS       Y6, Y8, Y8
@@ -2743,12 +2995,12 @@ dims:
 	VFMADD231PS  Y8, Y6, Y5
 	ADDQ         $0x04, SI
 	ADDQ         $0x10, DI
-	DECQ         R10
+	DECQ         R11
 	JNZ          dims
-	ADDQ         $0x20, R9
-	TESTQ        R8, R8
+	ADDQ         $0x20, R10
+	TESTQ        R9, R9
 	JNZ          groups
-	VBROADCASTSS scale+56(FP), Y6
+	VBROADCASTSS scale+64(FP), Y6
 	VMULPS       Y6, Y0, Y0
 	VMOVUPS      Y0, (AX)
 	VMULPS       Y6, Y1, Y1
@@ -2768,9 +3020,9 @@ dims:
 	VZEROUPPER
 	RET
 
-// func mixQ8x3AVX2(p *float32, w *float32, pages *byte, head int, from int, to int, pad int, scales int, groups int)
-// Requires: AVX, AVX2, CMOV, F16C, FMA3
-TEXT ·mixQ8x3AVX2(SB), NOSPLIT, $0-72
+// func mixQ8x3AVX2(p *float32, w *float32, pages *byte, head int, from int, to int, pad int, scales int, groups int, keys int, ahead int)
+// Requires: AVX, AVX2, CMOV, F16C, FMA3, MMX+
+TEXT ·mixQ8x3AVX2(SB), NOSPLIT, $0-88
 	XORQ AX, AX
 
 columns2:
@@ -2806,23 +3058,32 @@ columns2_pages:
 	ADDQ    DI, DX
 	MOVQ    pad+48(FP), R8
 	MOVQ    (CX), R9
-	MOVQ    groups+64(FP), R11
-	IMULQ   BX, R11
+	MOVQ    ahead+80(FP), R10
+	MOVQ    (CX)(R10*1), R11
+	MOVQ    keys+72(FP), R10
+	ADDQ    R10, R11
+	MOVQ    AX, R10
+	SHLQ    $0x04, R10
+	ADDQ    R10, R11
+	MOVQ    groups+64(FP), R12
+	IMULQ   BX, R12
 	MOVQ    AX, R10
 	SHRQ    $0x05, R10
-	ADDQ    R11, R10
+	ADDQ    R12, R10
 	LEAQ    (R9)(R10*2), R10
-	MOVQ    scales+56(FP), R11
-	ADDQ    R11, R10
-	MOVQ    head+24(FP), R11
-	ADDQ    R11, R9
+	MOVQ    scales+56(FP), R12
+	ADDQ    R12, R10
+	MOVQ    head+24(FP), R12
+	ADDQ    R12, R9
 	LEAQ    (R9)(AX*1), R9
-	MOVQ    R8, R11
-	IMULQ   BX, R11
-	ADDQ    R11, R9
+	MOVQ    R8, R12
+	IMULQ   BX, R12
+	ADDQ    R12, R9
 	XORQ    BX, BX
 
 columns2_positions:
+	PREFETCHT1   (R11)
+	ADDQ         $0x00000010, R11
 	VPBROADCASTW (R10), X6
 	VCVTPH2PS    X6, Y6
 	VPMOVSXBD    (R9), Y7
@@ -2842,8 +3103,8 @@ columns2_positions:
 	VFMADD231PS  Y8, Y6, Y5
 	ADDQ         $0x04, SI
 	ADDQ         R8, R9
-	MOVQ         groups+64(FP), R11
-	LEAQ         (R10)(R11*2), R10
+	MOVQ         groups+64(FP), R12
+	LEAQ         (R10)(R12*2), R10
 	DECQ         DI
 	JNZ          columns2_positions
 	ADDQ         $0x18, CX
@@ -2864,9 +3125,9 @@ columns2_end:
 	VZEROUPPER
 	RET
 
-// func scoresQ8x4AVX2(s *float32, q *float32, pages *byte, n int, head int, dim int, scales int, scale float32)
-// Requires: AVX, AVX2, CMOV, F16C, FMA3
-TEXT ·scoresQ8x4AVX2(SB), NOSPLIT, $0-60
+// func scoresQ8x4AVX2(s *float32, q *float32, pages *byte, n int, head int, dim int, scales int, values int, scale float32)
+// Requires: AVX, AVX2, CMOV, F16C, FMA3, MMX+
+TEXT ·scoresQ8x4AVX2(SB), NOSPLIT, $0-68
 	MOVQ s+0(FP), AX
 	MOVQ pages+16(FP), CX
 	MOVQ n+24(FP), DX
@@ -2884,22 +3145,26 @@ pages:
 	VPXOR Y7, Y7, Y7
 	MOVQ  q+8(FP), SI
 	MOVQ  head+32(FP), DI
-	MOVQ  dim+40(FP), R8
-	MOVQ  scales+48(FP), R9
+	MOVQ  values+56(FP), R8
+	ADDQ  DI, R8
+	MOVQ  dim+40(FP), R9
+	MOVQ  scales+48(FP), R10
 
 groups:
-	MOVQ    R8, R10
-	MOVQ    $0x00000020, R11
-	CMPQ    R10, R11
-	CMOVQGT R11, R10
-	SUBQ    R10, R8
+	MOVQ    R9, R11
+	MOVQ    $0x00000020, R12
+	CMPQ    R11, R12
+	CMOVQGT R12, R11
+	SUBQ    R11, R9
 
 dims:
-	VCVTPH2PS    (BX)(R9*1), Y8
+	PREFETCHT1   (BX)(R8*1)
+	ADDQ         $0x10, R8
+	VCVTPH2PS    (BX)(R10*1), Y8
 	VPMOVSXBD    (BX)(DI*1), Y9
 	VCVTDQ2PS    Y9, Y9
 	VMULPS       Y8, Y9, Y9
-	VCVTPH2PS    16(BX)(R9*1), Y8
+	VCVTPH2PS    16(BX)(R10*1), Y8
 	VPMOVSXBD    8(BX)(DI*1), Y10
 	VCVTDQ2PS    Y10, Y10
 	VMULPS       Y8, Y10, Y10
@@ -2917,12 +3182,12 @@ dims:
 	VFMADD231PS  Y10, Y8, Y7
 	ADDQ         $0x04, SI
 	ADDQ         $0x10, DI
-	DECQ         R10
+	DECQ         R11
 	JNZ          dims
-	ADDQ         $0x20, R9
-	TESTQ        R8, R8
+	ADDQ         $0x20, R10
+	TESTQ        R9, R9
 	JNZ          groups
-	VBROADCASTSS scale+56(FP), Y8
+	VBROADCASTSS scale+64(FP), Y8
 	VMULPS       Y8, Y0, Y0
 	VMOVUPS      Y0, (AX)
 	VMULPS       Y8, Y1, Y1
@@ -2946,9 +3211,9 @@ dims:
 	VZEROUPPER
 	RET
 
-// func mixQ8x4AVX2(p *float32, w *float32, pages *byte, head int, from int, to int, pad int, scales int, groups int)
-// Requires: AVX, AVX2, CMOV, F16C, FMA3
-TEXT ·mixQ8x4AVX2(SB), NOSPLIT, $0-72
+// func mixQ8x4AVX2(p *float32, w *float32, pages *byte, head int, from int, to int, pad int, scales int, groups int, keys int, ahead int)
+// Requires: AVX, AVX2, CMOV, F16C, FMA3, MMX+
+TEXT ·mixQ8x4AVX2(SB), NOSPLIT, $0-88
 	XORQ AX, AX
 
 columns2:
@@ -2986,23 +3251,32 @@ columns2_pages:
 	ADDQ    DI, DX
 	MOVQ    pad+48(FP), R8
 	MOVQ    (CX), R9
-	MOVQ    groups+64(FP), R11
-	IMULQ   BX, R11
+	MOVQ    ahead+80(FP), R10
+	MOVQ    (CX)(R10*1), R11
+	MOVQ    keys+72(FP), R10
+	ADDQ    R10, R11
+	MOVQ    AX, R10
+	SHLQ    $0x04, R10
+	ADDQ    R10, R11
+	MOVQ    groups+64(FP), R12
+	IMULQ   BX, R12
 	MOVQ    AX, R10
 	SHRQ    $0x05, R10
-	ADDQ    R11, R10
+	ADDQ    R12, R10
 	LEAQ    (R9)(R10*2), R10
-	MOVQ    scales+56(FP), R11
-	ADDQ    R11, R10
-	MOVQ    head+24(FP), R11
-	ADDQ    R11, R9
+	MOVQ    scales+56(FP), R12
+	ADDQ    R12, R10
+	MOVQ    head+24(FP), R12
+	ADDQ    R12, R9
 	LEAQ    (R9)(AX*1), R9
-	MOVQ    R8, R11
-	IMULQ   BX, R11
-	ADDQ    R11, R9
+	MOVQ    R8, R12
+	IMULQ   BX, R12
+	ADDQ    R12, R9
 	XORQ    BX, BX
 
 columns2_positions:
+	PREFETCHT1   (R11)
+	ADDQ         $0x00000010, R11
 	VPBROADCASTW (R10), X8
 	VCVTPH2PS    X8, Y8
 	VPMOVSXBD    (R9), Y9
@@ -3025,8 +3299,8 @@ columns2_positions:
 	VFMADD231PS  Y10, Y8, Y7
 	ADDQ         $0x04, SI
 	ADDQ         R8, R9
-	MOVQ         groups+64(FP), R11
-	LEAQ         (R10)(R11*2), R10
+	MOVQ         groups+64(FP), R12
+	LEAQ         (R10)(R12*2), R10
 	DECQ         DI
 	JNZ          columns2_positions
 	ADDQ         $0x18, CX
@@ -3049,9 +3323,9 @@ columns2_end:
 	VZEROUPPER
 	RET
 
-// func scoresQ8x6AVX2(s *float32, q *float32, pages *byte, n int, head int, dim int, scales int, scale float32)
-// Requires: AVX, AVX2, CMOV, F16C, FMA3
-TEXT ·scoresQ8x6AVX2(SB), NOSPLIT, $0-60
+// func scoresQ8x6AVX2(s *float32, q *float32, pages *byte, n int, head int, dim int, scales int, values int, scale float32)
+// Requires: AVX, AVX2, CMOV, F16C, FMA3, MMX+
+TEXT ·scoresQ8x6AVX2(SB), NOSPLIT, $0-68
 	MOVQ s+0(FP), AX
 	MOVQ pages+16(FP), CX
 	MOVQ n+24(FP), DX
@@ -3073,22 +3347,26 @@ pages:
 	VPXOR Y11, Y11, Y11
 	MOVQ  q+8(FP), SI
 	MOVQ  head+32(FP), DI
-	MOVQ  dim+40(FP), R8
-	MOVQ  scales+48(FP), R9
+	MOVQ  values+56(FP), R8
+	ADDQ  DI, R8
+	MOVQ  dim+40(FP), R9
+	MOVQ  scales+48(FP), R10
 
 groups:
-	MOVQ    R8, R10
-	MOVQ    $0x00000020, R11
-	CMPQ    R10, R11
-	CMOVQGT R11, R10
-	SUBQ    R10, R8
+	MOVQ    R9, R11
+	MOVQ    $0x00000020, R12
+	CMPQ    R11, R12
+	CMOVQGT R12, R11
+	SUBQ    R11, R9
 
 dims:
-	VCVTPH2PS    (BX)(R9*1), Y12
+	PREFETCHT1   (BX)(R8*1)
+	ADDQ         $0x10, R8
+	VCVTPH2PS    (BX)(R10*1), Y12
 	VPMOVSXBD    (BX)(DI*1), Y13
 	VCVTDQ2PS    Y13, Y13
 	VMULPS       Y12, Y13, Y13
-	VCVTPH2PS    16(BX)(R9*1), Y12
+	VCVTPH2PS    16(BX)(R10*1), Y12
 	VPMOVSXBD    8(BX)(DI*1), Y14
 	VCVTDQ2PS    Y14, Y14
 	VMULPS       Y12, Y14, Y14
@@ -3112,12 +3390,12 @@ dims:
 	VFMADD231PS  Y14, Y12, Y11
 	ADDQ         $0x04, SI
 	ADDQ         $0x10, DI
-	DECQ         R10
+	DECQ         R11
 	JNZ          dims
-	ADDQ         $0x20, R9
-	TESTQ        R8, R8
+	ADDQ         $0x20, R10
+	TESTQ        R9, R9
 	JNZ          groups
-	VBROADCASTSS scale+56(FP), Y12
+	VBROADCASTSS scale+64(FP), Y12
 	VMULPS       Y12, Y0, Y0
 	VMOVUPS      Y0, (AX)
 	VMULPS       Y12, Y1, Y1
@@ -3149,9 +3427,9 @@ dims:
 	VZEROUPPER
 	RET
 
-// func mixQ8x6AVX2(p *float32, w *float32, pages *byte, head int, from int, to int, pad int, scales int, groups int)
-// Requires: AVX, AVX2, CMOV, F16C, FMA3
-TEXT ·mixQ8x6AVX2(SB), NOSPLIT, $0-72
+// func mixQ8x6AVX2(p *float32, w *float32, pages *byte, head int, from int, to int, pad int, scales int, groups int, keys int, ahead int)
+// Requires: AVX, AVX2, CMOV, F16C, FMA3, MMX+
+TEXT ·mixQ8x6AVX2(SB), NOSPLIT, $0-88
 	XORQ AX, AX
 
 columns2:
@@ -3193,23 +3471,32 @@ columns2_pages:
 	ADDQ    DI, DX
 	MOVQ    pad+48(FP), R8
 	MOVQ    (CX), R9
-	MOVQ    groups+64(FP), R11
-	IMULQ   BX, R11
+	MOVQ    ahead+80(FP), R10
+	MOVQ    (CX)(R10*1), R11
+	MOVQ    keys+72(FP), R10
+	ADDQ    R10, R11
+	MOVQ    AX, R10
+	SHLQ    $0x04, R10
+	ADDQ    R10, R11
+	MOVQ    groups+64(FP), R12
+	IMULQ   BX, R12
 	MOVQ    AX, R10
 	SHRQ    $0x05, R10
-	ADDQ    R11, R10
+	ADDQ    R12, R10
 	LEAQ    (R9)(R10*2), R10
-	MOVQ    scales+56(FP), R11
-	ADDQ    R11, R10
-	MOVQ    head+24(FP), R11
-	ADDQ    R11, R9
+	MOVQ    scales+56(FP), R12
+	ADDQ    R12, R10
+	MOVQ    head+24(FP), R12
+	ADDQ    R12, R9
 	LEAQ    (R9)(AX*1), R9
-	MOVQ    R8, R11
-	IMULQ   BX, R11
-	ADDQ    R11, R9
+	MOVQ    R8, R12
+	IMULQ   BX, R12
+	ADDQ    R12, R9
 	XORQ    BX, BX
 
 columns2_positions:
+	PREFETCHT1   (R11)
+	ADDQ         $0x00000010, R11
 	VPBROADCASTW (R10), X12
 	VCVTPH2PS    X12, Y12
 	VPMOVSXBD    (R9), Y13
@@ -3238,8 +3525,8 @@ columns2_positions:
 	VFMADD231PS  Y14, Y12, Y11
 	ADDQ         $0x04, SI
 	ADDQ         R8, R9
-	MOVQ         groups+64(FP), R11
-	LEAQ         (R10)(R11*2), R10
+	MOVQ         groups+64(FP), R12
+	LEAQ         (R10)(R12*2), R10
 	DECQ         DI
 	JNZ          columns2_positions
 	ADDQ         $0x18, CX
@@ -3912,9 +4199,9 @@ next:
 	VZEROUPPER
 	RET
 
-// func scoresF16x1AVX512(s *float32, q *float32, pages *byte, n int, head int, dim int, scales int, scale float32)
-// Requires: AVX, AVX512F, CMOV
-TEXT ·scoresF16x1AVX512(SB), NOSPLIT, $0-60
+// func scoresF16x1AVX512(s *float32, q *float32, pages *byte, n int, head int, dim int, scales int, values int, scale float32)
+// Requires: AVX, AVX512F, CMOV, MMX+
+TEXT ·scoresF16x1AVX512(SB), NOSPLIT, $0-68
 	MOVQ s+0(FP), AX
 	MOVQ pages+16(FP), CX
 	MOVQ n+24(FP), DX
@@ -3940,9 +4227,16 @@ pages:
 	VPXORD  Z3, Z3, Z3
 	MOVQ    q+8(FP), R9
 	MOVQ    head+32(FP), R10
-	MOVQ    dim+40(FP), R11
+	MOVQ    values+56(FP), R11
+	ADDQ    R10, R11
+	MOVQ    dim+40(FP), R12
 
 dims:
+	PREFETCHT1   (SI)(R11*1)
+	PREFETCHT1   (DI)(R11*1)
+	PREFETCHT1   (R8)(R11*1)
+	PREFETCHT1   (BX)(R11*1)
+	ADDQ         $0x20, R11
 	VBROADCASTSS (R9), Z4
 	VCVTPH2PS    (SI)(R10*1), Z5
 	VFMADD231PS  Z5, Z4, Z0
@@ -3954,9 +4248,9 @@ dims:
 	VFMADD231PS  Z5, Z4, Z3
 	ADDQ         $0x04, R9
 	ADDQ         $0x20, R10
-	DECQ         R11
+	DECQ         R12
 	JNZ          dims
-	VBROADCASTSS scale+56(FP), Z4
+	VBROADCASTSS scale+64(FP), Z4
 	VMULPS       Z4, Z0, Z0
 	VMOVUPS      Z0, (AX)
 	VMULPS       Z4, Z1, Z1
@@ -3972,9 +4266,9 @@ dims:
 	VZEROUPPER
 	RET
 
-// func mixF16x1AVX512(p *float32, w *float32, pages *byte, head int, from int, to int, pad int, scales int, groups int)
-// Requires: AVX, AVX512F, CMOV
-TEXT ·mixF16x1AVX512(SB), NOSPLIT, $0-72
+// func mixF16x1AVX512(p *float32, w *float32, pages *byte, head int, from int, to int, pad int, scales int, groups int, keys int, ahead int)
+// Requires: AVX, AVX512F, CMOV, MMX+
+TEXT ·mixF16x1AVX512(SB), NOSPLIT, $0-88
 	XORQ AX, AX
 
 columns4:
@@ -4008,16 +4302,26 @@ columns4_pages:
 	ADDQ    DI, DX
 	MOVQ    pad+48(FP), R8
 	MOVQ    (CX), R9
-	MOVQ    head+24(FP), R10
-	ADDQ    R10, R9
+	MOVQ    ahead+80(FP), R10
+	MOVQ    (CX)(R10*1), R10
+	MOVQ    keys+72(FP), R11
+	ADDQ    R11, R10
+	MOVQ    AX, R11
+	SHLQ    $0x05, R11
+	ADDQ    R11, R10
+	MOVQ    head+24(FP), R11
+	ADDQ    R11, R9
 	LEAQ    (R9)(AX*2), R9
 	SHLQ    $0x01, R8
-	MOVQ    R8, R10
-	IMULQ   BX, R10
-	ADDQ    R10, R9
+	MOVQ    R8, R11
+	IMULQ   BX, R11
+	ADDQ    R11, R9
 	XORQ    BX, BX
 
 columns4_positions:
+	PREFETCHT1   (R10)
+	PREFETCHT1   64(R10)
+	ADDQ         $0x00000080, R10
 	VBROADCASTSS (SI), Z4
 	VCVTPH2PS    (R9), Z5
 	VFMADD231PS  Z5, Z4, Z0
@@ -4072,16 +4376,25 @@ columns1_pages:
 	ADDQ    DI, DX
 	MOVQ    pad+48(FP), R8
 	MOVQ    (CX), R9
-	MOVQ    head+24(FP), R10
-	ADDQ    R10, R9
+	MOVQ    ahead+80(FP), R10
+	MOVQ    (CX)(R10*1), R10
+	MOVQ    keys+72(FP), R11
+	ADDQ    R11, R10
+	MOVQ    AX, R11
+	SHLQ    $0x05, R11
+	ADDQ    R11, R10
+	MOVQ    head+24(FP), R11
+	ADDQ    R11, R9
 	LEAQ    (R9)(AX*2), R9
 	SHLQ    $0x01, R8
-	MOVQ    R8, R10
-	IMULQ   BX, R10
-	ADDQ    R10, R9
+	MOVQ    R8, R11
+	IMULQ   BX, R11
+	ADDQ    R11, R9
 	XORQ    BX, BX
 
 columns1_positions:
+	PREFETCHT1   (R10)
+	ADDQ         $0x00000020, R10
 	VCVTPH2PS    (R9), Z1
 	VBROADCASTSS (SI), Z2
 	VFMADD231PS  Z1, Z2, Z0
@@ -4102,9 +4415,9 @@ columns1_end:
 	VZEROUPPER
 	RET
 
-// func scoresF16x2AVX512(s *float32, q *float32, pages *byte, n int, head int, dim int, scales int, scale float32)
-// Requires: AVX, AVX512F, CMOV
-TEXT ·scoresF16x2AVX512(SB), NOSPLIT, $0-60
+// func scoresF16x2AVX512(s *float32, q *float32, pages *byte, n int, head int, dim int, scales int, values int, scale float32)
+// Requires: AVX, AVX512F, CMOV, MMX+
+TEXT ·scoresF16x2AVX512(SB), NOSPLIT, $0-68
 	MOVQ s+0(FP), AX
 	MOVQ pages+16(FP), CX
 	MOVQ n+24(FP), DX
@@ -4134,9 +4447,16 @@ pages:
 	VPXORD  Z7, Z7, Z7
 	MOVQ    q+8(FP), R9
 	MOVQ    head+32(FP), R10
-	MOVQ    dim+40(FP), R11
+	MOVQ    values+56(FP), R11
+	ADDQ    R10, R11
+	MOVQ    dim+40(FP), R12
 
 dims:
+	PREFETCHT1   (SI)(R11*1)
+	PREFETCHT1   (DI)(R11*1)
+	PREFETCHT1   (R8)(R11*1)
+	PREFETCHT1   (BX)(R11*1)
+	ADDQ         $0x20, R11
 	VBROADCASTSS (R9), Z8
 	VBROADCASTSS 2112(R9), Z9
 	VCVTPH2PS    (SI)(R10*1), Z10
@@ -4153,9 +4473,9 @@ dims:
 	VFMADD231PS  Z10, Z9, Z7
 	ADDQ         $0x04, R9
 	ADDQ         $0x20, R10
-	DECQ         R11
+	DECQ         R12
 	JNZ          dims
-	VBROADCASTSS scale+56(FP), Z8
+	VBROADCASTSS scale+64(FP), Z8
 	VMULPS       Z8, Z0, Z0
 	VMOVUPS      Z0, (AX)
 	VMULPS       Z8, Z1, Z1
@@ -4179,9 +4499,9 @@ dims:
 	VZEROUPPER
 	RET
 
-// func mixF16x2AVX512(p *float32, w *float32, pages *byte, head int, from int, to int, pad int, scales int, groups int)
-// Requires: AVX, AVX512F, CMOV
-TEXT ·mixF16x2AVX512(SB), NOSPLIT, $0-72
+// func mixF16x2AVX512(p *float32, w *float32, pages *byte, head int, from int, to int, pad int, scales int, groups int, keys int, ahead int)
+// Requires: AVX, AVX512F, CMOV, MMX+
+TEXT ·mixF16x2AVX512(SB), NOSPLIT, $0-88
 	XORQ AX, AX
 
 columns4:
@@ -4219,16 +4539,26 @@ columns4_pages:
 	ADDQ    DI, DX
 	MOVQ    pad+48(FP), R8
 	MOVQ    (CX), R9
-	MOVQ    head+24(FP), R10
-	ADDQ    R10, R9
+	MOVQ    ahead+80(FP), R10
+	MOVQ    (CX)(R10*1), R10
+	MOVQ    keys+72(FP), R11
+	ADDQ    R11, R10
+	MOVQ    AX, R11
+	SHLQ    $0x05, R11
+	ADDQ    R11, R10
+	MOVQ    head+24(FP), R11
+	ADDQ    R11, R9
 	LEAQ    (R9)(AX*2), R9
 	SHLQ    $0x01, R8
-	MOVQ    R8, R10
-	IMULQ   BX, R10
-	ADDQ    R10, R9
+	MOVQ    R8, R11
+	IMULQ   BX, R11
+	ADDQ    R11, R9
 	XORQ    BX, BX
 
 columns4_positions:
+	PREFETCHT1   (R10)
+	PREFETCHT1   64(R10)
+	ADDQ         $0x00000080, R10
 	VBROADCASTSS (SI), Z8
 	VBROADCASTSS 1088(SI), Z9
 	VCVTPH2PS    (R9), Z10
@@ -4293,16 +4623,25 @@ columns1_pages:
 	ADDQ    DI, DX
 	MOVQ    pad+48(FP), R8
 	MOVQ    (CX), R9
-	MOVQ    head+24(FP), R10
-	ADDQ    R10, R9
+	MOVQ    ahead+80(FP), R10
+	MOVQ    (CX)(R10*1), R10
+	MOVQ    keys+72(FP), R11
+	ADDQ    R11, R10
+	MOVQ    AX, R11
+	SHLQ    $0x05, R11
+	ADDQ    R11, R10
+	MOVQ    head+24(FP), R11
+	ADDQ    R11, R9
 	LEAQ    (R9)(AX*2), R9
 	SHLQ    $0x01, R8
-	MOVQ    R8, R10
-	IMULQ   BX, R10
-	ADDQ    R10, R9
+	MOVQ    R8, R11
+	IMULQ   BX, R11
+	ADDQ    R11, R9
 	XORQ    BX, BX
 
 columns1_positions:
+	PREFETCHT1   (R10)
+	ADDQ         $0x00000020, R10
 	VCVTPH2PS    (R9), Z2
 	VBROADCASTSS (SI), Z3
 	VFMADD231PS  Z2, Z3, Z0
@@ -4326,9 +4665,9 @@ columns1_end:
 	VZEROUPPER
 	RET
 
-// func scoresF16x3AVX512(s *float32, q *float32, pages *byte, n int, head int, dim int, scales int, scale float32)
-// Requires: AVX, AVX512F, CMOV
-TEXT ·scoresF16x3AVX512(SB), NOSPLIT, $0-60
+// func scoresF16x3AVX512(s *float32, q *float32, pages *byte, n int, head int, dim int, scales int, values int, scale float32)
+// Requires: AVX, AVX512F, CMOV, MMX+
+TEXT ·scoresF16x3AVX512(SB), NOSPLIT, $0-68
 	MOVQ s+0(FP), AX
 	MOVQ pages+16(FP), CX
 	MOVQ n+24(FP), DX
@@ -4362,9 +4701,16 @@ pages:
 	VPXORD  Z11, Z11, Z11
 	MOVQ    q+8(FP), R9
 	MOVQ    head+32(FP), R10
-	MOVQ    dim+40(FP), R11
+	MOVQ    values+56(FP), R11
+	ADDQ    R10, R11
+	MOVQ    dim+40(FP), R12
 
 dims:
+	PREFETCHT1   (SI)(R11*1)
+	PREFETCHT1   (DI)(R11*1)
+	PREFETCHT1   (R8)(R11*1)
+	PREFETCHT1   (BX)(R11*1)
+	ADDQ         $0x20, R11
 	VBROADCASTSS (R9), Z12
 	VBROADCASTSS 2112(R9), Z13
 	VBROADCASTSS 4224(R9), Z14
@@ -4386,9 +4732,9 @@ dims:
 	VFMADD231PS  Z15, Z14, Z11
 	ADDQ         $0x04, R9
 	ADDQ         $0x20, R10
-	DECQ         R11
+	DECQ         R12
 	JNZ          dims
-	VBROADCASTSS scale+56(FP), Z12
+	VBROADCASTSS scale+64(FP), Z12
 	VMULPS       Z12, Z0, Z0
 	VMOVUPS      Z0, (AX)
 	VMULPS       Z12, Z1, Z1
@@ -4420,9 +4766,9 @@ dims:
 	VZEROUPPER
 	RET
 
-// func mixF16x3AVX512(p *float32, w *float32, pages *byte, head int, from int, to int, pad int, scales int, groups int)
-// Requires: AVX, AVX512F, CMOV
-TEXT ·mixF16x3AVX512(SB), NOSPLIT, $0-72
+// func mixF16x3AVX512(p *float32, w *float32, pages *byte, head int, from int, to int, pad int, scales int, groups int, keys int, ahead int)
+// Requires: AVX, AVX512F, CMOV, MMX+
+TEXT ·mixF16x3AVX512(SB), NOSPLIT, $0-88
 	XORQ AX, AX
 
 columns4:
@@ -4464,16 +4810,26 @@ columns4_pages:
 	ADDQ    DI, DX
 	MOVQ    pad+48(FP), R8
 	MOVQ    (CX), R9
-	MOVQ    head+24(FP), R10
-	ADDQ    R10, R9
+	MOVQ    ahead+80(FP), R10
+	MOVQ    (CX)(R10*1), R10
+	MOVQ    keys+72(FP), R11
+	ADDQ    R11, R10
+	MOVQ    AX, R11
+	SHLQ    $0x05, R11
+	ADDQ    R11, R10
+	MOVQ    head+24(FP), R11
+	ADDQ    R11, R9
 	LEAQ    (R9)(AX*2), R9
 	SHLQ    $0x01, R8
-	MOVQ    R8, R10
-	IMULQ   BX, R10
-	ADDQ    R10, R9
+	MOVQ    R8, R11
+	IMULQ   BX, R11
+	ADDQ    R11, R9
 	XORQ    BX, BX
 
 columns4_positions:
+	PREFETCHT1   (R10)
+	PREFETCHT1   64(R10)
+	ADDQ         $0x00000080, R10
 	VBROADCASTSS (SI), Z12
 	VBROADCASTSS 1088(SI), Z13
 	VBROADCASTSS 2176(SI), Z14
@@ -4548,16 +4904,25 @@ columns1_pages:
 	ADDQ    DI, DX
 	MOVQ    pad+48(FP), R8
 	MOVQ    (CX), R9
-	MOVQ    head+24(FP), R10
-	ADDQ    R10, R9
+	MOVQ    ahead+80(FP), R10
+	MOVQ    (CX)(R10*1), R10
+	MOVQ    keys+72(FP), R11
+	ADDQ    R11, R10
+	MOVQ    AX, R11
+	SHLQ    $0x05, R11
+	ADDQ    R11, R10
+	MOVQ    head+24(FP), R11
+	ADDQ    R11, R9
 	LEAQ    (R9)(AX*2), R9
 	SHLQ    $0x01, R8
-	MOVQ    R8, R10
-	IMULQ   BX, R10
-	ADDQ    R10, R9
+	MOVQ    R8, R11
+	IMULQ   BX, R11
+	ADDQ    R11, R9
 	XORQ    BX, BX
 
 columns1_positions:
+	PREFETCHT1   (R10)
+	ADDQ         $0x00000020, R10
 	VCVTPH2PS    (R9), Z3
 	VBROADCASTSS (SI), Z4
 	VFMADD231PS  Z3, Z4, Z0
@@ -4584,9 +4949,9 @@ columns1_end:
 	VZEROUPPER
 	RET
 
-// func scoresF16x4AVX512(s *float32, q *float32, pages *byte, n int, head int, dim int, scales int, scale float32)
-// Requires: AVX, AVX512F, CMOV
-TEXT ·scoresF16x4AVX512(SB), NOSPLIT, $0-60
+// func scoresF16x4AVX512(s *float32, q *float32, pages *byte, n int, head int, dim int, scales int, values int, scale float32)
+// Requires: AVX, AVX512F, CMOV, MMX+
+TEXT ·scoresF16x4AVX512(SB), NOSPLIT, $0-68
 	MOVQ s+0(FP), AX
 	MOVQ pages+16(FP), CX
 	MOVQ n+24(FP), DX
@@ -4624,9 +4989,16 @@ pages:
 	VPXORD  Z15, Z15, Z15
 	MOVQ    q+8(FP), R9
 	MOVQ    head+32(FP), R10
-	MOVQ    dim+40(FP), R11
+	MOVQ    values+56(FP), R11
+	ADDQ    R10, R11
+	MOVQ    dim+40(FP), R12
 
 dims:
+	PREFETCHT1   (SI)(R11*1)
+	PREFETCHT1   (DI)(R11*1)
+	PREFETCHT1   (R8)(R11*1)
+	PREFETCHT1   (BX)(R11*1)
+	ADDQ         $0x20, R11
 	VCVTPH2PS    (SI)(R10*1), Z16
 	VCVTPH2PS    (DI)(R10*1), Z17
 	VCVTPH2PS    (R8)(R10*1), Z18
@@ -4653,9 +5025,9 @@ dims:
 	VFMADD231PS  Z19, Z20, Z15
 	ADDQ         $0x04, R9
 	ADDQ         $0x20, R10
-	DECQ         R11
+	DECQ         R12
 	JNZ          dims
-	VBROADCASTSS scale+56(FP), Z16
+	VBROADCASTSS scale+64(FP), Z16
 	VMULPS       Z16, Z0, Z0
 	VMOVUPS      Z0, (AX)
 	VMULPS       Z16, Z1, Z1
@@ -4695,9 +5067,9 @@ dims:
 	VZEROUPPER
 	RET
 
-// func mixF16x4AVX512(p *float32, w *float32, pages *byte, head int, from int, to int, pad int, scales int, groups int)
-// Requires: AVX, AVX512F, CMOV
-TEXT ·mixF16x4AVX512(SB), NOSPLIT, $0-72
+// func mixF16x4AVX512(p *float32, w *float32, pages *byte, head int, from int, to int, pad int, scales int, groups int, keys int, ahead int)
+// Requires: AVX, AVX512F, CMOV, MMX+
+TEXT ·mixF16x4AVX512(SB), NOSPLIT, $0-88
 	XORQ AX, AX
 
 columns4:
@@ -4743,16 +5115,26 @@ columns4_pages:
 	ADDQ    DI, DX
 	MOVQ    pad+48(FP), R8
 	MOVQ    (CX), R9
-	MOVQ    head+24(FP), R10
-	ADDQ    R10, R9
+	MOVQ    ahead+80(FP), R10
+	MOVQ    (CX)(R10*1), R10
+	MOVQ    keys+72(FP), R11
+	ADDQ    R11, R10
+	MOVQ    AX, R11
+	SHLQ    $0x05, R11
+	ADDQ    R11, R10
+	MOVQ    head+24(FP), R11
+	ADDQ    R11, R9
 	LEAQ    (R9)(AX*2), R9
 	SHLQ    $0x01, R8
-	MOVQ    R8, R10
-	IMULQ   BX, R10
-	ADDQ    R10, R9
+	MOVQ    R8, R11
+	IMULQ   BX, R11
+	ADDQ    R11, R9
 	XORQ    BX, BX
 
 columns4_positions:
+	PREFETCHT1   (R10)
+	PREFETCHT1   64(R10)
+	ADDQ         $0x00000080, R10
 	VCVTPH2PS    (R9), Z16
 	VCVTPH2PS    32(R9), Z17
 	VCVTPH2PS    64(R9), Z18
@@ -4837,16 +5219,25 @@ columns1_pages:
 	ADDQ    DI, DX
 	MOVQ    pad+48(FP), R8
 	MOVQ    (CX), R9
-	MOVQ    head+24(FP), R10
-	ADDQ    R10, R9
+	MOVQ    ahead+80(FP), R10
+	MOVQ    (CX)(R10*1), R10
+	MOVQ    keys+72(FP), R11
+	ADDQ    R11, R10
+	MOVQ    AX, R11
+	SHLQ    $0x05, R11
+	ADDQ    R11, R10
+	MOVQ    head+24(FP), R11
+	ADDQ    R11, R9
 	LEAQ    (R9)(AX*2), R9
 	SHLQ    $0x01, R8
-	MOVQ    R8, R10
-	IMULQ   BX, R10
-	ADDQ    R10, R9
+	MOVQ    R8, R11
+	IMULQ   BX, R11
+	ADDQ    R11, R9
 	XORQ    BX, BX
 
 columns1_positions:
+	PREFETCHT1   (R10)
+	ADDQ         $0x00000020, R10
 	VCVTPH2PS    (R9), Z4
 	VBROADCASTSS (SI), Z5
 	VFMADD231PS  Z4, Z5, Z0
@@ -4876,9 +5267,9 @@ columns1_end:
 	VZEROUPPER
 	RET
 
-// func scoresF16x6AVX512(s *float32, q *float32, pages *byte, n int, head int, dim int, scales int, scale float32)
-// Requires: AVX, AVX512F, CMOV
-TEXT ·scoresF16x6AVX512(SB), NOSPLIT, $0-60
+// func scoresF16x6AVX512(s *float32, q *float32, pages *byte, n int, head int, dim int, scales int, values int, scale float32)
+// Requires: AVX, AVX512F, CMOV, MMX+
+TEXT ·scoresF16x6AVX512(SB), NOSPLIT, $0-68
 	MOVQ s+0(FP), AX
 	MOVQ pages+16(FP), CX
 	MOVQ n+24(FP), DX
@@ -4924,9 +5315,16 @@ pages:
 	VPXORD  Z23, Z23, Z23
 	MOVQ    q+8(FP), R9
 	MOVQ    head+32(FP), R10
-	MOVQ    dim+40(FP), R11
+	MOVQ    values+56(FP), R11
+	ADDQ    R10, R11
+	MOVQ    dim+40(FP), R12
 
 dims:
+	PREFETCHT1   (SI)(R11*1)
+	PREFETCHT1   (DI)(R11*1)
+	PREFETCHT1   (R8)(R11*1)
+	PREFETCHT1   (BX)(R11*1)
+	ADDQ         $0x20, R11
 	VCVTPH2PS    (SI)(R10*1), Z24
 	VCVTPH2PS    (DI)(R10*1), Z25
 	VCVTPH2PS    (R8)(R10*1), Z26
@@ -4963,9 +5361,9 @@ dims:
 	VFMADD231PS  Z27, Z28, Z23
 	ADDQ         $0x04, R9
 	ADDQ         $0x20, R10
-	DECQ         R11
+	DECQ         R12
 	JNZ          dims
-	VBROADCASTSS scale+56(FP), Z24
+	VBROADCASTSS scale+64(FP), Z24
 	VMULPS       Z24, Z0, Z0
 	VMOVUPS      Z0, (AX)
 	VMULPS       Z24, Z1, Z1
@@ -5021,9 +5419,9 @@ dims:
 	VZEROUPPER
 	RET
 
-// func mixF16x6AVX512(p *float32, w *float32, pages *byte, head int, from int, to int, pad int, scales int, groups int)
-// Requires: AVX, AVX512F, CMOV
-TEXT ·mixF16x6AVX512(SB), NOSPLIT, $0-72
+// func mixF16x6AVX512(p *float32, w *float32, pages *byte, head int, from int, to int, pad int, scales int, groups int, keys int, ahead int)
+// Requires: AVX, AVX512F, CMOV, MMX+
+TEXT ·mixF16x6AVX512(SB), NOSPLIT, $0-88
 	XORQ AX, AX
 
 columns4:
@@ -5077,16 +5475,26 @@ columns4_pages:
 	ADDQ    DI, DX
 	MOVQ    pad+48(FP), R8
 	MOVQ    (CX), R9
-	MOVQ    head+24(FP), R10
-	ADDQ    R10, R9
+	MOVQ    ahead+80(FP), R10
+	MOVQ    (CX)(R10*1), R10
+	MOVQ    keys+72(FP), R11
+	ADDQ    R11, R10
+	MOVQ    AX, R11
+	SHLQ    $0x05, R11
+	ADDQ    R11, R10
+	MOVQ    head+24(FP), R11
+	ADDQ    R11, R9
 	LEAQ    (R9)(AX*2), R9
 	SHLQ    $0x01, R8
-	MOVQ    R8, R10
-	IMULQ   BX, R10
-	ADDQ    R10, R9
+	MOVQ    R8, R11
+	IMULQ   BX, R11
+	ADDQ    R11, R9
 	XORQ    BX, BX
 
 columns4_positions:
+	PREFETCHT1   (R10)
+	PREFETCHT1   64(R10)
+	ADDQ         $0x00000080, R10
 	VCVTPH2PS    (R9), Z24
 	VCVTPH2PS    32(R9), Z25
 	VCVTPH2PS    64(R9), Z26
@@ -5191,16 +5599,25 @@ columns1_pages:
 	ADDQ    DI, DX
 	MOVQ    pad+48(FP), R8
 	MOVQ    (CX), R9
-	MOVQ    head+24(FP), R10
-	ADDQ    R10, R9
+	MOVQ    ahead+80(FP), R10
+	MOVQ    (CX)(R10*1), R10
+	MOVQ    keys+72(FP), R11
+	ADDQ    R11, R10
+	MOVQ    AX, R11
+	SHLQ    $0x05, R11
+	ADDQ    R11, R10
+	MOVQ    head+24(FP), R11
+	ADDQ    R11, R9
 	LEAQ    (R9)(AX*2), R9
 	SHLQ    $0x01, R8
-	MOVQ    R8, R10
-	IMULQ   BX, R10
-	ADDQ    R10, R9
+	MOVQ    R8, R11
+	IMULQ   BX, R11
+	ADDQ    R11, R9
 	XORQ    BX, BX
 
 columns1_positions:
+	PREFETCHT1   (R10)
+	ADDQ         $0x00000020, R10
 	VCVTPH2PS    (R9), Z6
 	VBROADCASTSS (SI), Z7
 	VFMADD231PS  Z6, Z7, Z0
@@ -5236,9 +5653,9 @@ columns1_end:
 	VZEROUPPER
 	RET
 
-// func scoresF16x8AVX512(s *float32, q *float32, pages *byte, n int, head int, dim int, scales int, scale float32)
-// Requires: AVX, AVX512F, CMOV
-TEXT ·scoresF16x8AVX512(SB), NOSPLIT, $0-60
+// func scoresF16x8AVX512(s *float32, q *float32, pages *byte, n int, head int, dim int, scales int, values int, scale float32)
+// Requires: AVX, AVX512F, CMOV, MMX+
+TEXT ·scoresF16x8AVX512(SB), NOSPLIT, $0-68
 	MOVQ s+0(FP), AX
 	MOVQ pages+16(FP), CX
 	MOVQ n+24(FP), DX
@@ -5268,9 +5685,14 @@ pages:
 	VPXORD  Z15, Z15, Z15
 	MOVQ    q+8(FP), DI
 	MOVQ    head+32(FP), R8
-	MOVQ    dim+40(FP), R9
+	MOVQ    values+56(FP), R9
+	ADDQ    R8, R9
+	MOVQ    dim+40(FP), R10
 
 dims:
+	PREFETCHT1   (SI)(R9*1)
+	PREFETCHT1   (BX)(R9*1)
+	ADDQ         $0x20, R9
 	VCVTPH2PS    (SI)(R8*1), Z16
 	VCVTPH2PS    (BX)(R8*1), Z17
 	VBROADCASTSS (DI), Z18
@@ -5299,9 +5721,9 @@ dims:
 	VFMADD231PS  Z17, Z18, Z15
 	ADDQ         $0x04, DI
 	ADDQ         $0x20, R8
-	DECQ         R9
+	DECQ         R10
 	JNZ          dims
-	VBROADCASTSS scale+56(FP), Z16
+	VBROADCASTSS scale+64(FP), Z16
 	VMULPS       Z16, Z0, Z0
 	VMOVUPS      Z0, (AX)
 	VMULPS       Z16, Z1, Z1
@@ -5341,9 +5763,9 @@ dims:
 	VZEROUPPER
 	RET
 
-// func mixF16x8AVX512(p *float32, w *float32, pages *byte, head int, from int, to int, pad int, scales int, groups int)
-// Requires: AVX, AVX512F, CMOV
-TEXT ·mixF16x8AVX512(SB), NOSPLIT, $0-72
+// func mixF16x8AVX512(p *float32, w *float32, pages *byte, head int, from int, to int, pad int, scales int, groups int, keys int, ahead int)
+// Requires: AVX, AVX512F, CMOV, MMX+
+TEXT ·mixF16x8AVX512(SB), NOSPLIT, $0-88
 	XORQ AX, AX
 
 columns2:
@@ -5389,16 +5811,25 @@ columns2_pages:
 	ADDQ    DI, DX
 	MOVQ    pad+48(FP), R8
 	MOVQ    (CX), R9
-	MOVQ    head+24(FP), R10
-	ADDQ    R10, R9
+	MOVQ    ahead+80(FP), R10
+	MOVQ    (CX)(R10*1), R10
+	MOVQ    keys+72(FP), R11
+	ADDQ    R11, R10
+	MOVQ    AX, R11
+	SHLQ    $0x05, R11
+	ADDQ    R11, R10
+	MOVQ    head+24(FP), R11
+	ADDQ    R11, R9
 	LEAQ    (R9)(AX*2), R9
 	SHLQ    $0x01, R8
-	MOVQ    R8, R10
-	IMULQ   BX, R10
-	ADDQ    R10, R9
+	MOVQ    R8, R11
+	IMULQ   BX, R11
+	ADDQ    R11, R9
 	XORQ    BX, BX
 
 columns2_positions:
+	PREFETCHT1   (R10)
+	ADDQ         $0x00000040, R10
 	VCVTPH2PS    (R9), Z16
 	VCVTPH2PS    32(R9), Z17
 	VBROADCASTSS (SI), Z18
@@ -5489,16 +5920,25 @@ columns1_pages:
 	ADDQ    DI, DX
 	MOVQ    pad+48(FP), R8
 	MOVQ    (CX), R9
-	MOVQ    head+24(FP), R10
-	ADDQ    R10, R9
+	MOVQ    ahead+80(FP), R10
+	MOVQ    (CX)(R10*1), R10
+	MOVQ    keys+72(FP), R11
+	ADDQ    R11, R10
+	MOVQ    AX, R11
+	SHLQ    $0x05, R11
+	ADDQ    R11, R10
+	MOVQ    head+24(FP), R11
+	ADDQ    R11, R9
 	LEAQ    (R9)(AX*2), R9
 	SHLQ    $0x01, R8
-	MOVQ    R8, R10
-	IMULQ   BX, R10
-	ADDQ    R10, R9
+	MOVQ    R8, R11
+	IMULQ   BX, R11
+	ADDQ    R11, R9
 	XORQ    BX, BX
 
 columns1_positions:
+	PREFETCHT1   (R10)
+	ADDQ         $0x00000020, R10
 	VCVTPH2PS    (R9), Z8
 	VBROADCASTSS (SI), Z9
 	VFMADD231PS  Z8, Z9, Z0
@@ -5540,9 +5980,9 @@ columns1_end:
 	VZEROUPPER
 	RET
 
-// func scoresF32x1AVX512(s *float32, q *float32, pages *byte, n int, head int, dim int, scales int, scale float32)
-// Requires: AVX, AVX512F, CMOV
-TEXT ·scoresF32x1AVX512(SB), NOSPLIT, $0-60
+// func scoresF32x1AVX512(s *float32, q *float32, pages *byte, n int, head int, dim int, scales int, values int, scale float32)
+// Requires: AVX, AVX512F, CMOV, MMX+
+TEXT ·scoresF32x1AVX512(SB), NOSPLIT, $0-68
 	MOVQ s+0(FP), AX
 	MOVQ pages+16(FP), CX
 	MOVQ n+24(FP), DX
@@ -5568,9 +6008,16 @@ pages:
 	VPXORD  Z3, Z3, Z3
 	MOVQ    q+8(FP), R9
 	MOVQ    head+32(FP), R10
-	MOVQ    dim+40(FP), R11
+	MOVQ    values+56(FP), R11
+	ADDQ    R10, R11
+	MOVQ    dim+40(FP), R12
 
 dims:
+	PREFETCHT1   (SI)(R11*1)
+	PREFETCHT1   (DI)(R11*1)
+	PREFETCHT1   (R8)(R11*1)
+	PREFETCHT1   (BX)(R11*1)
+	ADDQ         $0x40, R11
 	VBROADCASTSS (R9), Z4
 	VMOVUPS      (SI)(R10*1), Z5
 	VFMADD231PS  Z5, Z4, Z0
@@ -5582,9 +6029,9 @@ dims:
 	VFMADD231PS  Z5, Z4, Z3
 	ADDQ         $0x04, R9
 	ADDQ         $0x40, R10
-	DECQ         R11
+	DECQ         R12
 	JNZ          dims
-	VBROADCASTSS scale+56(FP), Z4
+	VBROADCASTSS scale+64(FP), Z4
 	VMULPS       Z4, Z0, Z0
 	VMOVUPS      Z0, (AX)
 	VMULPS       Z4, Z1, Z1
@@ -5600,9 +6047,9 @@ dims:
 	VZEROUPPER
 	RET
 
-// func mixF32x1AVX512(p *float32, w *float32, pages *byte, head int, from int, to int, pad int, scales int, groups int)
-// Requires: AVX, AVX512F, CMOV
-TEXT ·mixF32x1AVX512(SB), NOSPLIT, $0-72
+// func mixF32x1AVX512(p *float32, w *float32, pages *byte, head int, from int, to int, pad int, scales int, groups int, keys int, ahead int)
+// Requires: AVX, AVX512F, CMOV, MMX+
+TEXT ·mixF32x1AVX512(SB), NOSPLIT, $0-88
 	XORQ AX, AX
 
 columns4:
@@ -5636,16 +6083,28 @@ columns4_pages:
 	ADDQ    DI, DX
 	MOVQ    pad+48(FP), R8
 	MOVQ    (CX), R9
-	MOVQ    head+24(FP), R10
-	ADDQ    R10, R9
+	MOVQ    ahead+80(FP), R10
+	MOVQ    (CX)(R10*1), R10
+	MOVQ    keys+72(FP), R11
+	ADDQ    R11, R10
+	MOVQ    AX, R11
+	SHLQ    $0x06, R11
+	ADDQ    R11, R10
+	MOVQ    head+24(FP), R11
+	ADDQ    R11, R9
 	LEAQ    (R9)(AX*4), R9
 	SHLQ    $0x02, R8
-	MOVQ    R8, R10
-	IMULQ   BX, R10
-	ADDQ    R10, R9
+	MOVQ    R8, R11
+	IMULQ   BX, R11
+	ADDQ    R11, R9
 	XORQ    BX, BX
 
 columns4_positions:
+	PREFETCHT1   (R10)
+	PREFETCHT1   64(R10)
+	PREFETCHT1   128(R10)
+	PREFETCHT1   192(R10)
+	ADDQ         $0x00000100, R10
 	VBROADCASTSS (SI), Z4
 	VMOVUPS      (R9), Z5
 	VFMADD231PS  Z5, Z4, Z0
@@ -5700,16 +6159,25 @@ columns1_pages:
 	ADDQ    DI, DX
 	MOVQ    pad+48(FP), R8
 	MOVQ    (CX), R9
-	MOVQ    head+24(FP), R10
-	ADDQ    R10, R9
+	MOVQ    ahead+80(FP), R10
+	MOVQ    (CX)(R10*1), R10
+	MOVQ    keys+72(FP), R11
+	ADDQ    R11, R10
+	MOVQ    AX, R11
+	SHLQ    $0x06, R11
+	ADDQ    R11, R10
+	MOVQ    head+24(FP), R11
+	ADDQ    R11, R9
 	LEAQ    (R9)(AX*4), R9
 	SHLQ    $0x02, R8
-	MOVQ    R8, R10
-	IMULQ   BX, R10
-	ADDQ    R10, R9
+	MOVQ    R8, R11
+	IMULQ   BX, R11
+	ADDQ    R11, R9
 	XORQ    BX, BX
 
 columns1_positions:
+	PREFETCHT1   (R10)
+	ADDQ         $0x00000040, R10
 	VMOVUPS      (R9), Z1
 	VBROADCASTSS (SI), Z2
 	VFMADD231PS  Z1, Z2, Z0
@@ -5730,9 +6198,9 @@ columns1_end:
 	VZEROUPPER
 	RET
 
-// func scoresF32x2AVX512(s *float32, q *float32, pages *byte, n int, head int, dim int, scales int, scale float32)
-// Requires: AVX, AVX512F, CMOV
-TEXT ·scoresF32x2AVX512(SB), NOSPLIT, $0-60
+// func scoresF32x2AVX512(s *float32, q *float32, pages *byte, n int, head int, dim int, scales int, values int, scale float32)
+// Requires: AVX, AVX512F, CMOV, MMX+
+TEXT ·scoresF32x2AVX512(SB), NOSPLIT, $0-68
 	MOVQ s+0(FP), AX
 	MOVQ pages+16(FP), CX
 	MOVQ n+24(FP), DX
@@ -5762,9 +6230,16 @@ pages:
 	VPXORD  Z7, Z7, Z7
 	MOVQ    q+8(FP), R9
 	MOVQ    head+32(FP), R10
-	MOVQ    dim+40(FP), R11
+	MOVQ    values+56(FP), R11
+	ADDQ    R10, R11
+	MOVQ    dim+40(FP), R12
 
 dims:
+	PREFETCHT1   (SI)(R11*1)
+	PREFETCHT1   (DI)(R11*1)
+	PREFETCHT1   (R8)(R11*1)
+	PREFETCHT1   (BX)(R11*1)
+	ADDQ         $0x40, R11
 	VBROADCASTSS (R9), Z8
 	VBROADCASTSS 2112(R9), Z9
 	VMOVUPS      (SI)(R10*1), Z10
@@ -5781,9 +6256,9 @@ dims:
 	VFMADD231PS  Z10, Z9, Z7
 	ADDQ         $0x04, R9
 	ADDQ         $0x40, R10
-	DECQ         R11
+	DECQ         R12
 	JNZ          dims
-	VBROADCASTSS scale+56(FP), Z8
+	VBROADCASTSS scale+64(FP), Z8
 	VMULPS       Z8, Z0, Z0
 	VMOVUPS      Z0, (AX)
 	VMULPS       Z8, Z1, Z1
@@ -5807,9 +6282,9 @@ dims:
 	VZEROUPPER
 	RET
 
-// func mixF32x2AVX512(p *float32, w *float32, pages *byte, head int, from int, to int, pad int, scales int, groups int)
-// Requires: AVX, AVX512F, CMOV
-TEXT ·mixF32x2AVX512(SB), NOSPLIT, $0-72
+// func mixF32x2AVX512(p *float32, w *float32, pages *byte, head int, from int, to int, pad int, scales int, groups int, keys int, ahead int)
+// Requires: AVX, AVX512F, CMOV, MMX+
+TEXT ·mixF32x2AVX512(SB), NOSPLIT, $0-88
 	XORQ AX, AX
 
 columns4:
@@ -5847,16 +6322,28 @@ columns4_pages:
 	ADDQ    DI, DX
 	MOVQ    pad+48(FP), R8
 	MOVQ    (CX), R9
-	MOVQ    head+24(FP), R10
-	ADDQ    R10, R9
+	MOVQ    ahead+80(FP), R10
+	MOVQ    (CX)(R10*1), R10
+	MOVQ    keys+72(FP), R11
+	ADDQ    R11, R10
+	MOVQ    AX, R11
+	SHLQ    $0x06, R11
+	ADDQ    R11, R10
+	MOVQ    head+24(FP), R11
+	ADDQ    R11, R9
 	LEAQ    (R9)(AX*4), R9
 	SHLQ    $0x02, R8
-	MOVQ    R8, R10
-	IMULQ   BX, R10
-	ADDQ    R10, R9
+	MOVQ    R8, R11
+	IMULQ   BX, R11
+	ADDQ    R11, R9
 	XORQ    BX, BX
 
 columns4_positions:
+	PREFETCHT1   (R10)
+	PREFETCHT1   64(R10)
+	PREFETCHT1   128(R10)
+	PREFETCHT1   192(R10)
+	ADDQ         $0x00000100, R10
 	VBROADCASTSS (SI), Z8
 	VBROADCASTSS 1088(SI), Z9
 	VMOVUPS      (R9), Z10
@@ -5921,16 +6408,25 @@ columns1_pages:
 	ADDQ    DI, DX
 	MOVQ    pad+48(FP), R8
 	MOVQ    (CX), R9
-	MOVQ    head+24(FP), R10
-	ADDQ    R10, R9
+	MOVQ    ahead+80(FP), R10
+	MOVQ    (CX)(R10*1), R10
+	MOVQ    keys+72(FP), R11
+	ADDQ    R11, R10
+	MOVQ    AX, R11
+	SHLQ    $0x06, R11
+	ADDQ    R11, R10
+	MOVQ    head+24(FP), R11
+	ADDQ    R11, R9
 	LEAQ    (R9)(AX*4), R9
 	SHLQ    $0x02, R8
-	MOVQ    R8, R10
-	IMULQ   BX, R10
-	ADDQ    R10, R9
+	MOVQ    R8, R11
+	IMULQ   BX, R11
+	ADDQ    R11, R9
 	XORQ    BX, BX
 
 columns1_positions:
+	PREFETCHT1   (R10)
+	ADDQ         $0x00000040, R10
 	VMOVUPS      (R9), Z2
 	VBROADCASTSS (SI), Z3
 	VFMADD231PS  Z2, Z3, Z0
@@ -5954,9 +6450,9 @@ columns1_end:
 	VZEROUPPER
 	RET
 
-// func scoresF32x3AVX512(s *float32, q *float32, pages *byte, n int, head int, dim int, scales int, scale float32)
-// Requires: AVX, AVX512F, CMOV
-TEXT ·scoresF32x3AVX512(SB), NOSPLIT, $0-60
+// func scoresF32x3AVX512(s *float32, q *float32, pages *byte, n int, head int, dim int, scales int, values int, scale float32)
+// Requires: AVX, AVX512F, CMOV, MMX+
+TEXT ·scoresF32x3AVX512(SB), NOSPLIT, $0-68
 	MOVQ s+0(FP), AX
 	MOVQ pages+16(FP), CX
 	MOVQ n+24(FP), DX
@@ -5990,9 +6486,16 @@ pages:
 	VPXORD  Z11, Z11, Z11
 	MOVQ    q+8(FP), R9
 	MOVQ    head+32(FP), R10
-	MOVQ    dim+40(FP), R11
+	MOVQ    values+56(FP), R11
+	ADDQ    R10, R11
+	MOVQ    dim+40(FP), R12
 
 dims:
+	PREFETCHT1   (SI)(R11*1)
+	PREFETCHT1   (DI)(R11*1)
+	PREFETCHT1   (R8)(R11*1)
+	PREFETCHT1   (BX)(R11*1)
+	ADDQ         $0x40, R11
 	VBROADCASTSS (R9), Z12
 	VBROADCASTSS 2112(R9), Z13
 	VBROADCASTSS 4224(R9), Z14
@@ -6014,9 +6517,9 @@ dims:
 	VFMADD231PS  Z15, Z14, Z11
 	ADDQ         $0x04, R9
 	ADDQ         $0x40, R10
-	DECQ         R11
+	DECQ         R12
 	JNZ          dims
-	VBROADCASTSS scale+56(FP), Z12
+	VBROADCASTSS scale+64(FP), Z12
 	VMULPS       Z12, Z0, Z0
 	VMOVUPS      Z0, (AX)
 	VMULPS       Z12, Z1, Z1
@@ -6048,9 +6551,9 @@ dims:
 	VZEROUPPER
 	RET
 
-// func mixF32x3AVX512(p *float32, w *float32, pages *byte, head int, from int, to int, pad int, scales int, groups int)
-// Requires: AVX, AVX512F, CMOV
-TEXT ·mixF32x3AVX512(SB), NOSPLIT, $0-72
+// func mixF32x3AVX512(p *float32, w *float32, pages *byte, head int, from int, to int, pad int, scales int, groups int, keys int, ahead int)
+// Requires: AVX, AVX512F, CMOV, MMX+
+TEXT ·mixF32x3AVX512(SB), NOSPLIT, $0-88
 	XORQ AX, AX
 
 columns4:
@@ -6092,16 +6595,28 @@ columns4_pages:
 	ADDQ    DI, DX
 	MOVQ    pad+48(FP), R8
 	MOVQ    (CX), R9
-	MOVQ    head+24(FP), R10
-	ADDQ    R10, R9
+	MOVQ    ahead+80(FP), R10
+	MOVQ    (CX)(R10*1), R10
+	MOVQ    keys+72(FP), R11
+	ADDQ    R11, R10
+	MOVQ    AX, R11
+	SHLQ    $0x06, R11
+	ADDQ    R11, R10
+	MOVQ    head+24(FP), R11
+	ADDQ    R11, R9
 	LEAQ    (R9)(AX*4), R9
 	SHLQ    $0x02, R8
-	MOVQ    R8, R10
-	IMULQ   BX, R10
-	ADDQ    R10, R9
+	MOVQ    R8, R11
+	IMULQ   BX, R11
+	ADDQ    R11, R9
 	XORQ    BX, BX
 
 columns4_positions:
+	PREFETCHT1   (R10)
+	PREFETCHT1   64(R10)
+	PREFETCHT1   128(R10)
+	PREFETCHT1   192(R10)
+	ADDQ         $0x00000100, R10
 	VBROADCASTSS (SI), Z12
 	VBROADCASTSS 1088(SI), Z13
 	VBROADCASTSS 2176(SI), Z14
@@ -6176,16 +6691,25 @@ columns1_pages:
 	ADDQ    DI, DX
 	MOVQ    pad+48(FP), R8
 	MOVQ    (CX), R9
-	MOVQ    head+24(FP), R10
-	ADDQ    R10, R9
+	MOVQ    ahead+80(FP), R10
+	MOVQ    (CX)(R10*1), R10
+	MOVQ    keys+72(FP), R11
+	ADDQ    R11, R10
+	MOVQ    AX, R11
+	SHLQ    $0x06, R11
+	ADDQ    R11, R10
+	MOVQ    head+24(FP), R11
+	ADDQ    R11, R9
 	LEAQ    (R9)(AX*4), R9
 	SHLQ    $0x02, R8
-	MOVQ    R8, R10
-	IMULQ   BX, R10
-	ADDQ    R10, R9
+	MOVQ    R8, R11
+	IMULQ   BX, R11
+	ADDQ    R11, R9
 	XORQ    BX, BX
 
 columns1_positions:
+	PREFETCHT1   (R10)
+	ADDQ         $0x00000040, R10
 	VMOVUPS      (R9), Z3
 	VBROADCASTSS (SI), Z4
 	VFMADD231PS  Z3, Z4, Z0
@@ -6212,9 +6736,9 @@ columns1_end:
 	VZEROUPPER
 	RET
 
-// func scoresF32x4AVX512(s *float32, q *float32, pages *byte, n int, head int, dim int, scales int, scale float32)
-// Requires: AVX, AVX512F, CMOV
-TEXT ·scoresF32x4AVX512(SB), NOSPLIT, $0-60
+// func scoresF32x4AVX512(s *float32, q *float32, pages *byte, n int, head int, dim int, scales int, values int, scale float32)
+// Requires: AVX, AVX512F, CMOV, MMX+
+TEXT ·scoresF32x4AVX512(SB), NOSPLIT, $0-68
 	MOVQ s+0(FP), AX
 	MOVQ pages+16(FP), CX
 	MOVQ n+24(FP), DX
@@ -6252,9 +6776,16 @@ pages:
 	VPXORD  Z15, Z15, Z15
 	MOVQ    q+8(FP), R9
 	MOVQ    head+32(FP), R10
-	MOVQ    dim+40(FP), R11
+	MOVQ    values+56(FP), R11
+	ADDQ    R10, R11
+	MOVQ    dim+40(FP), R12
 
 dims:
+	PREFETCHT1   (SI)(R11*1)
+	PREFETCHT1   (DI)(R11*1)
+	PREFETCHT1   (R8)(R11*1)
+	PREFETCHT1   (BX)(R11*1)
+	ADDQ         $0x40, R11
 	VMOVUPS      (SI)(R10*1), Z16
 	VMOVUPS      (DI)(R10*1), Z17
 	VMOVUPS      (R8)(R10*1), Z18
@@ -6281,9 +6812,9 @@ dims:
 	VFMADD231PS  Z19, Z20, Z15
 	ADDQ         $0x04, R9
 	ADDQ         $0x40, R10
-	DECQ         R11
+	DECQ         R12
 	JNZ          dims
-	VBROADCASTSS scale+56(FP), Z16
+	VBROADCASTSS scale+64(FP), Z16
 	VMULPS       Z16, Z0, Z0
 	VMOVUPS      Z0, (AX)
 	VMULPS       Z16, Z1, Z1
@@ -6323,9 +6854,9 @@ dims:
 	VZEROUPPER
 	RET
 
-// func mixF32x4AVX512(p *float32, w *float32, pages *byte, head int, from int, to int, pad int, scales int, groups int)
-// Requires: AVX, AVX512F, CMOV
-TEXT ·mixF32x4AVX512(SB), NOSPLIT, $0-72
+// func mixF32x4AVX512(p *float32, w *float32, pages *byte, head int, from int, to int, pad int, scales int, groups int, keys int, ahead int)
+// Requires: AVX, AVX512F, CMOV, MMX+
+TEXT ·mixF32x4AVX512(SB), NOSPLIT, $0-88
 	XORQ AX, AX
 
 columns4:
@@ -6371,16 +6902,28 @@ columns4_pages:
 	ADDQ    DI, DX
 	MOVQ    pad+48(FP), R8
 	MOVQ    (CX), R9
-	MOVQ    head+24(FP), R10
-	ADDQ    R10, R9
+	MOVQ    ahead+80(FP), R10
+	MOVQ    (CX)(R10*1), R10
+	MOVQ    keys+72(FP), R11
+	ADDQ    R11, R10
+	MOVQ    AX, R11
+	SHLQ    $0x06, R11
+	ADDQ    R11, R10
+	MOVQ    head+24(FP), R11
+	ADDQ    R11, R9
 	LEAQ    (R9)(AX*4), R9
 	SHLQ    $0x02, R8
-	MOVQ    R8, R10
-	IMULQ   BX, R10
-	ADDQ    R10, R9
+	MOVQ    R8, R11
+	IMULQ   BX, R11
+	ADDQ    R11, R9
 	XORQ    BX, BX
 
 columns4_positions:
+	PREFETCHT1   (R10)
+	PREFETCHT1   64(R10)
+	PREFETCHT1   128(R10)
+	PREFETCHT1   192(R10)
+	ADDQ         $0x00000100, R10
 	VMOVUPS      (R9), Z16
 	VMOVUPS      64(R9), Z17
 	VMOVUPS      128(R9), Z18
@@ -6465,16 +7008,25 @@ columns1_pages:
 	ADDQ    DI, DX
 	MOVQ    pad+48(FP), R8
 	MOVQ    (CX), R9
-	MOVQ    head+24(FP), R10
-	ADDQ    R10, R9
+	MOVQ    ahead+80(FP), R10
+	MOVQ    (CX)(R10*1), R10
+	MOVQ    keys+72(FP), R11
+	ADDQ    R11, R10
+	MOVQ    AX, R11
+	SHLQ    $0x06, R11
+	ADDQ    R11, R10
+	MOVQ    head+24(FP), R11
+	ADDQ    R11, R9
 	LEAQ    (R9)(AX*4), R9
 	SHLQ    $0x02, R8
-	MOVQ    R8, R10
-	IMULQ   BX, R10
-	ADDQ    R10, R9
+	MOVQ    R8, R11
+	IMULQ   BX, R11
+	ADDQ    R11, R9
 	XORQ    BX, BX
 
 columns1_positions:
+	PREFETCHT1   (R10)
+	ADDQ         $0x00000040, R10
 	VMOVUPS      (R9), Z4
 	VBROADCASTSS (SI), Z5
 	VFMADD231PS  Z4, Z5, Z0
@@ -6504,9 +7056,9 @@ columns1_end:
 	VZEROUPPER
 	RET
 
-// func scoresF32x6AVX512(s *float32, q *float32, pages *byte, n int, head int, dim int, scales int, scale float32)
-// Requires: AVX, AVX512F, CMOV
-TEXT ·scoresF32x6AVX512(SB), NOSPLIT, $0-60
+// func scoresF32x6AVX512(s *float32, q *float32, pages *byte, n int, head int, dim int, scales int, values int, scale float32)
+// Requires: AVX, AVX512F, CMOV, MMX+
+TEXT ·scoresF32x6AVX512(SB), NOSPLIT, $0-68
 	MOVQ s+0(FP), AX
 	MOVQ pages+16(FP), CX
 	MOVQ n+24(FP), DX
@@ -6552,9 +7104,16 @@ pages:
 	VPXORD  Z23, Z23, Z23
 	MOVQ    q+8(FP), R9
 	MOVQ    head+32(FP), R10
-	MOVQ    dim+40(FP), R11
+	MOVQ    values+56(FP), R11
+	ADDQ    R10, R11
+	MOVQ    dim+40(FP), R12
 
 dims:
+	PREFETCHT1   (SI)(R11*1)
+	PREFETCHT1   (DI)(R11*1)
+	PREFETCHT1   (R8)(R11*1)
+	PREFETCHT1   (BX)(R11*1)
+	ADDQ         $0x40, R11
 	VMOVUPS      (SI)(R10*1), Z24
 	VMOVUPS      (DI)(R10*1), Z25
 	VMOVUPS      (R8)(R10*1), Z26
@@ -6591,9 +7150,9 @@ dims:
 	VFMADD231PS  Z27, Z28, Z23
 	ADDQ         $0x04, R9
 	ADDQ         $0x40, R10
-	DECQ         R11
+	DECQ         R12
 	JNZ          dims
-	VBROADCASTSS scale+56(FP), Z24
+	VBROADCASTSS scale+64(FP), Z24
 	VMULPS       Z24, Z0, Z0
 	VMOVUPS      Z0, (AX)
 	VMULPS       Z24, Z1, Z1
@@ -6649,9 +7208,9 @@ dims:
 	VZEROUPPER
 	RET
 
-// func mixF32x6AVX512(p *float32, w *float32, pages *byte, head int, from int, to int, pad int, scales int, groups int)
-// Requires: AVX, AVX512F, CMOV
-TEXT ·mixF32x6AVX512(SB), NOSPLIT, $0-72
+// func mixF32x6AVX512(p *float32, w *float32, pages *byte, head int, from int, to int, pad int, scales int, groups int, keys int, ahead int)
+// Requires: AVX, AVX512F, CMOV, MMX+
+TEXT ·mixF32x6AVX512(SB), NOSPLIT, $0-88
 	XORQ AX, AX
 
 columns4:
@@ -6705,16 +7264,28 @@ columns4_pages:
 	ADDQ    DI, DX
 	MOVQ    pad+48(FP), R8
 	MOVQ    (CX), R9
-	MOVQ    head+24(FP), R10
-	ADDQ    R10, R9
+	MOVQ    ahead+80(FP), R10
+	MOVQ    (CX)(R10*1), R10
+	MOVQ    keys+72(FP), R11
+	ADDQ    R11, R10
+	MOVQ    AX, R11
+	SHLQ    $0x06, R11
+	ADDQ    R11, R10
+	MOVQ    head+24(FP), R11
+	ADDQ    R11, R9
 	LEAQ    (R9)(AX*4), R9
 	SHLQ    $0x02, R8
-	MOVQ    R8, R10
-	IMULQ   BX, R10
-	ADDQ    R10, R9
+	MOVQ    R8, R11
+	IMULQ   BX, R11
+	ADDQ    R11, R9
 	XORQ    BX, BX
 
 columns4_positions:
+	PREFETCHT1   (R10)
+	PREFETCHT1   64(R10)
+	PREFETCHT1   128(R10)
+	PREFETCHT1   192(R10)
+	ADDQ         $0x00000100, R10
 	VMOVUPS      (R9), Z24
 	VMOVUPS      64(R9), Z25
 	VMOVUPS      128(R9), Z26
@@ -6819,16 +7390,25 @@ columns1_pages:
 	ADDQ    DI, DX
 	MOVQ    pad+48(FP), R8
 	MOVQ    (CX), R9
-	MOVQ    head+24(FP), R10
-	ADDQ    R10, R9
+	MOVQ    ahead+80(FP), R10
+	MOVQ    (CX)(R10*1), R10
+	MOVQ    keys+72(FP), R11
+	ADDQ    R11, R10
+	MOVQ    AX, R11
+	SHLQ    $0x06, R11
+	ADDQ    R11, R10
+	MOVQ    head+24(FP), R11
+	ADDQ    R11, R9
 	LEAQ    (R9)(AX*4), R9
 	SHLQ    $0x02, R8
-	MOVQ    R8, R10
-	IMULQ   BX, R10
-	ADDQ    R10, R9
+	MOVQ    R8, R11
+	IMULQ   BX, R11
+	ADDQ    R11, R9
 	XORQ    BX, BX
 
 columns1_positions:
+	PREFETCHT1   (R10)
+	ADDQ         $0x00000040, R10
 	VMOVUPS      (R9), Z6
 	VBROADCASTSS (SI), Z7
 	VFMADD231PS  Z6, Z7, Z0
@@ -6864,9 +7444,9 @@ columns1_end:
 	VZEROUPPER
 	RET
 
-// func scoresF32x8AVX512(s *float32, q *float32, pages *byte, n int, head int, dim int, scales int, scale float32)
-// Requires: AVX, AVX512F, CMOV
-TEXT ·scoresF32x8AVX512(SB), NOSPLIT, $0-60
+// func scoresF32x8AVX512(s *float32, q *float32, pages *byte, n int, head int, dim int, scales int, values int, scale float32)
+// Requires: AVX, AVX512F, CMOV, MMX+
+TEXT ·scoresF32x8AVX512(SB), NOSPLIT, $0-68
 	MOVQ s+0(FP), AX
 	MOVQ pages+16(FP), CX
 	MOVQ n+24(FP), DX
@@ -6896,9 +7476,14 @@ pages:
 	VPXORD  Z15, Z15, Z15
 	MOVQ    q+8(FP), DI
 	MOVQ    head+32(FP), R8
-	MOVQ    dim+40(FP), R9
+	MOVQ    values+56(FP), R9
+	ADDQ    R8, R9
+	MOVQ    dim+40(FP), R10
 
 dims:
+	PREFETCHT1   (SI)(R9*1)
+	PREFETCHT1   (BX)(R9*1)
+	ADDQ         $0x40, R9
 	VMOVUPS      (SI)(R8*1), Z16
 	VMOVUPS      (BX)(R8*1), Z17
 	VBROADCASTSS (DI), Z18
@@ -6927,9 +7512,9 @@ dims:
 	VFMADD231PS  Z17, Z18, Z15
 	ADDQ         $0x04, DI
 	ADDQ         $0x40, R8
-	DECQ         R9
+	DECQ         R10
 	JNZ          dims
-	VBROADCASTSS scale+56(FP), Z16
+	VBROADCASTSS scale+64(FP), Z16
 	VMULPS       Z16, Z0, Z0
 	VMOVUPS      Z0, (AX)
 	VMULPS       Z16, Z1, Z1
@@ -6969,9 +7554,9 @@ dims:
 	VZEROUPPER
 	RET
 
-// func mixF32x8AVX512(p *float32, w *float32, pages *byte, head int, from int, to int, pad int, scales int, groups int)
-// Requires: AVX, AVX512F, CMOV
-TEXT ·mixF32x8AVX512(SB), NOSPLIT, $0-72
+// func mixF32x8AVX512(p *float32, w *float32, pages *byte, head int, from int, to int, pad int, scales int, groups int, keys int, ahead int)
+// Requires: AVX, AVX512F, CMOV, MMX+
+TEXT ·mixF32x8AVX512(SB), NOSPLIT, $0-88
 	XORQ AX, AX
 
 columns2:
@@ -7017,16 +7602,26 @@ columns2_pages:
 	ADDQ    DI, DX
 	MOVQ    pad+48(FP), R8
 	MOVQ    (CX), R9
-	MOVQ    head+24(FP), R10
-	ADDQ    R10, R9
+	MOVQ    ahead+80(FP), R10
+	MOVQ    (CX)(R10*1), R10
+	MOVQ    keys+72(FP), R11
+	ADDQ    R11, R10
+	MOVQ    AX, R11
+	SHLQ    $0x06, R11
+	ADDQ    R11, R10
+	MOVQ    head+24(FP), R11
+	ADDQ    R11, R9
 	LEAQ    (R9)(AX*4), R9
 	SHLQ    $0x02, R8
-	MOVQ    R8, R10
-	IMULQ   BX, R10
-	ADDQ    R10, R9
+	MOVQ    R8, R11
+	IMULQ   BX, R11
+	ADDQ    R11, R9
 	XORQ    BX, BX
 
 columns2_positions:
+	PREFETCHT1   (R10)
+	PREFETCHT1   64(R10)
+	ADDQ         $0x00000080, R10
 	VMOVUPS      (R9), Z16
 	VMOVUPS      64(R9), Z17
 	VBROADCASTSS (SI), Z18
@@ -7117,16 +7712,25 @@ columns1_pages:
 	ADDQ    DI, DX
 	MOVQ    pad+48(FP), R8
 	MOVQ    (CX), R9
-	MOVQ    head+24(FP), R10
-	ADDQ    R10, R9
+	MOVQ    ahead+80(FP), R10
+	MOVQ    (CX)(R10*1), R10
+	MOVQ    keys+72(FP), R11
+	ADDQ    R11, R10
+	MOVQ    AX, R11
+	SHLQ    $0x06, R11
+	ADDQ    R11, R10
+	MOVQ    head+24(FP), R11
+	ADDQ    R11, R9
 	LEAQ    (R9)(AX*4), R9
 	SHLQ    $0x02, R8
-	MOVQ    R8, R10
-	IMULQ   BX, R10
-	ADDQ    R10, R9
+	MOVQ    R8, R11
+	IMULQ   BX, R11
+	ADDQ    R11, R9
 	XORQ    BX, BX
 
 columns1_positions:
+	PREFETCHT1   (R10)
+	ADDQ         $0x00000040, R10
 	VMOVUPS      (R9), Z8
 	VBROADCASTSS (SI), Z9
 	VFMADD231PS  Z8, Z9, Z0
@@ -7168,9 +7772,9 @@ columns1_end:
 	VZEROUPPER
 	RET
 
-// func scoresQ8x1AVX512(s *float32, q *float32, pages *byte, n int, head int, dim int, scales int, scale float32)
-// Requires: AVX, AVX512F, CMOV
-TEXT ·scoresQ8x1AVX512(SB), NOSPLIT, $0-60
+// func scoresQ8x1AVX512(s *float32, q *float32, pages *byte, n int, head int, dim int, scales int, values int, scale float32)
+// Requires: AVX, AVX512F, CMOV, MMX+
+TEXT ·scoresQ8x1AVX512(SB), NOSPLIT, $0-68
 	MOVQ s+0(FP), AX
 	MOVQ pages+16(FP), CX
 	MOVQ n+24(FP), DX
@@ -7196,21 +7800,28 @@ pages:
 	VPXORD  Z3, Z3, Z3
 	MOVQ    q+8(FP), R9
 	MOVQ    head+32(FP), R10
-	MOVQ    dim+40(FP), R11
-	MOVQ    scales+48(FP), R12
+	MOVQ    values+56(FP), R11
+	ADDQ    R10, R11
+	MOVQ    dim+40(FP), R12
+	MOVQ    scales+48(FP), R13
 
 groups:
-	MOVQ      R11, R13
-	MOVQ      $0x00000020, R14
-	CMPQ      R13, R14
-	CMOVQGT   R14, R13
-	SUBQ      R13, R11
-	VCVTPH2PS (SI)(R12*1), Z4
-	VCVTPH2PS (DI)(R12*1), Z5
-	VCVTPH2PS (R8)(R12*1), Z6
-	VCVTPH2PS (BX)(R12*1), Z7
+	MOVQ      R12, R14
+	MOVQ      $0x00000020, R15
+	CMPQ      R14, R15
+	CMOVQGT   R15, R14
+	SUBQ      R14, R12
+	VCVTPH2PS (SI)(R13*1), Z4
+	VCVTPH2PS (DI)(R13*1), Z5
+	VCVTPH2PS (R8)(R13*1), Z6
+	VCVTPH2PS (BX)(R13*1), Z7
 
 dims:
+	PREFETCHT1   (SI)(R11*1)
+	PREFETCHT1   (DI)(R11*1)
+	PREFETCHT1   (R8)(R11*1)
+	PREFETCHT1   (BX)(R11*1)
+	ADDQ         $0x10, R11
 	VBROADCASTSS (R9), Z8
 	VPMOVSXBD    (SI)(R10*1), Z9
 	VCVTDQ2PS    Z9, Z9
@@ -7230,12 +7841,12 @@ dims:
 	VFMADD231PS  Z9, Z8, Z3
 	ADDQ         $0x04, R9
 	ADDQ         $0x10, R10
-	DECQ         R13
+	DECQ         R14
 	JNZ          dims
-	ADDQ         $0x20, R12
-	TESTQ        R11, R11
+	ADDQ         $0x20, R13
+	TESTQ        R12, R12
 	JNZ          groups
-	VBROADCASTSS scale+56(FP), Z4
+	VBROADCASTSS scale+64(FP), Z4
 	VMULPS       Z4, Z0, Z0
 	VMOVUPS      Z0, (AX)
 	VMULPS       Z4, Z1, Z1
@@ -7251,9 +7862,9 @@ dims:
 	VZEROUPPER
 	RET
 
-// func mixQ8x1AVX512(p *float32, w *float32, pages *byte, head int, from int, to int, pad int, scales int, groups int)
-// Requires: AVX, AVX2, AVX512F, CMOV
-TEXT ·mixQ8x1AVX512(SB), NOSPLIT, $0-72
+// func mixQ8x1AVX512(p *float32, w *float32, pages *byte, head int, from int, to int, pad int, scales int, groups int, keys int, ahead int)
+// Requires: AVX, AVX2, AVX512F, CMOV, MMX+
+TEXT ·mixQ8x1AVX512(SB), NOSPLIT, $0-88
 	XORQ AX, AX
 
 columns4:
@@ -7287,23 +7898,32 @@ columns4_pages:
 	ADDQ    DI, DX
 	MOVQ    pad+48(FP), R8
 	MOVQ    (CX), R9
-	MOVQ    groups+64(FP), R11
-	IMULQ   BX, R11
+	MOVQ    ahead+80(FP), R10
+	MOVQ    (CX)(R10*1), R11
+	MOVQ    keys+72(FP), R10
+	ADDQ    R10, R11
+	MOVQ    AX, R10
+	SHLQ    $0x04, R10
+	ADDQ    R10, R11
+	MOVQ    groups+64(FP), R12
+	IMULQ   BX, R12
 	MOVQ    AX, R10
 	SHRQ    $0x05, R10
-	ADDQ    R11, R10
+	ADDQ    R12, R10
 	LEAQ    (R9)(R10*2), R10
-	MOVQ    scales+56(FP), R11
-	ADDQ    R11, R10
-	MOVQ    head+24(FP), R11
-	ADDQ    R11, R9
+	MOVQ    scales+56(FP), R12
+	ADDQ    R12, R10
+	MOVQ    head+24(FP), R12
+	ADDQ    R12, R9
 	LEAQ    (R9)(AX*1), R9
-	MOVQ    R8, R11
-	IMULQ   BX, R11
-	ADDQ    R11, R9
+	MOVQ    R8, R12
+	IMULQ   BX, R12
+	ADDQ    R12, R9
 	XORQ    BX, BX
 
 columns4_positions:
+	PREFETCHT1   (R11)
+	ADDQ         $0x00000040, R11
 	VPBROADCASTW (R10), Y4
 	VCVTPH2PS    Y4, Z4
 	VPBROADCASTW 2(R10), Y5
@@ -7327,8 +7947,8 @@ columns4_positions:
 	VFMADD231PS  Z4, Z6, Z3
 	ADDQ         $0x04, SI
 	ADDQ         R8, R9
-	MOVQ         groups+64(FP), R11
-	LEAQ         (R10)(R11*2), R10
+	MOVQ         groups+64(FP), R12
+	LEAQ         (R10)(R12*2), R10
 	DECQ         DI
 	JNZ          columns4_positions
 	ADDQ         $0x18, CX
@@ -7372,23 +7992,32 @@ columns1_pages:
 	ADDQ    DI, DX
 	MOVQ    pad+48(FP), R8
 	MOVQ    (CX), R9
-	MOVQ    groups+64(FP), R11
-	IMULQ   BX, R11
+	MOVQ    ahead+80(FP), R10
+	MOVQ    (CX)(R10*1), R11
+	MOVQ    keys+72(FP), R10
+	ADDQ    R10, R11
+	MOVQ    AX, R10
+	SHLQ    $0x04, R10
+	ADDQ    R10, R11
+	MOVQ    groups+64(FP), R12
+	IMULQ   BX, R12
 	MOVQ    AX, R10
 	SHRQ    $0x05, R10
-	ADDQ    R11, R10
+	ADDQ    R12, R10
 	LEAQ    (R9)(R10*2), R10
-	MOVQ    scales+56(FP), R11
-	ADDQ    R11, R10
-	MOVQ    head+24(FP), R11
-	ADDQ    R11, R9
+	MOVQ    scales+56(FP), R12
+	ADDQ    R12, R10
+	MOVQ    head+24(FP), R12
+	ADDQ    R12, R9
 	LEAQ    (R9)(AX*1), R9
-	MOVQ    R8, R11
-	IMULQ   BX, R11
-	ADDQ    R11, R9
+	MOVQ    R8, R12
+	IMULQ   BX, R12
+	ADDQ    R12, R9
 	XORQ    BX, BX
 
 columns1_positions:
+	PREFETCHT1   (R11)
+	ADDQ         $0x00000010, R11
 	VPBROADCASTW (R10), Y1
 	VCVTPH2PS    Y1, Z1
 	VPMOVSXBD    (R9), Z2
@@ -7398,8 +8027,8 @@ columns1_positions:
 	VFMADD231PS  Z2, Z1, Z0
 	ADDQ         $0x04, SI
 	ADDQ         R8, R9
-	MOVQ         groups+64(FP), R11
-	LEAQ         (R10)(R11*2), R10
+	MOVQ         groups+64(FP), R12
+	LEAQ         (R10)(R12*2), R10
 	DECQ         DI
 	JNZ          columns1_positions
 	ADDQ         $0x18, CX
@@ -7415,9 +8044,9 @@ columns1_end:
 	VZEROUPPER
 	RET
 
-// func scoresQ8x2AVX512(s *float32, q *float32, pages *byte, n int, head int, dim int, scales int, scale float32)
-// Requires: AVX, AVX512F, CMOV
-TEXT ·scoresQ8x2AVX512(SB), NOSPLIT, $0-60
+// func scoresQ8x2AVX512(s *float32, q *float32, pages *byte, n int, head int, dim int, scales int, values int, scale float32)
+// Requires: AVX, AVX512F, CMOV, MMX+
+TEXT ·scoresQ8x2AVX512(SB), NOSPLIT, $0-68
 	MOVQ s+0(FP), AX
 	MOVQ pages+16(FP), CX
 	MOVQ n+24(FP), DX
@@ -7447,21 +8076,28 @@ pages:
 	VPXORD  Z7, Z7, Z7
 	MOVQ    q+8(FP), R9
 	MOVQ    head+32(FP), R10
-	MOVQ    dim+40(FP), R11
-	MOVQ    scales+48(FP), R12
+	MOVQ    values+56(FP), R11
+	ADDQ    R10, R11
+	MOVQ    dim+40(FP), R12
+	MOVQ    scales+48(FP), R13
 
 groups:
-	MOVQ      R11, R13
-	MOVQ      $0x00000020, R14
-	CMPQ      R13, R14
-	CMOVQGT   R14, R13
-	SUBQ      R13, R11
-	VCVTPH2PS (SI)(R12*1), Z8
-	VCVTPH2PS (DI)(R12*1), Z9
-	VCVTPH2PS (R8)(R12*1), Z10
-	VCVTPH2PS (BX)(R12*1), Z11
+	MOVQ      R12, R14
+	MOVQ      $0x00000020, R15
+	CMPQ      R14, R15
+	CMOVQGT   R15, R14
+	SUBQ      R14, R12
+	VCVTPH2PS (SI)(R13*1), Z8
+	VCVTPH2PS (DI)(R13*1), Z9
+	VCVTPH2PS (R8)(R13*1), Z10
+	VCVTPH2PS (BX)(R13*1), Z11
 
 dims:
+	PREFETCHT1   (SI)(R11*1)
+	PREFETCHT1   (DI)(R11*1)
+	PREFETCHT1   (R8)(R11*1)
+	PREFETCHT1   (BX)(R11*1)
+	ADDQ         $0x10, R11
 	VBROADCASTSS (R9), Z12
 	VBROADCASTSS 2112(R9), Z13
 	VPMOVSXBD    (SI)(R10*1), Z14
@@ -7486,12 +8122,12 @@ dims:
 	VFMADD231PS  Z14, Z13, Z7
 	ADDQ         $0x04, R9
 	ADDQ         $0x10, R10
-	DECQ         R13
+	DECQ         R14
 	JNZ          dims
-	ADDQ         $0x20, R12
-	TESTQ        R11, R11
+	ADDQ         $0x20, R13
+	TESTQ        R12, R12
 	JNZ          groups
-	VBROADCASTSS scale+56(FP), Z8
+	VBROADCASTSS scale+64(FP), Z8
 	VMULPS       Z8, Z0, Z0
 	VMOVUPS      Z0, (AX)
 	VMULPS       Z8, Z1, Z1
@@ -7515,9 +8151,9 @@ dims:
 	VZEROUPPER
 	RET
 
-// func mixQ8x2AVX512(p *float32, w *float32, pages *byte, head int, from int, to int, pad int, scales int, groups int)
-// Requires: AVX, AVX2, AVX512F, CMOV
-TEXT ·mixQ8x2AVX512(SB), NOSPLIT, $0-72
+// func mixQ8x2AVX512(p *float32, w *float32, pages *byte, head int, from int, to int, pad int, scales int, groups int, keys int, ahead int)
+// Requires: AVX, AVX2, AVX512F, CMOV, MMX+
+TEXT ·mixQ8x2AVX512(SB), NOSPLIT, $0-88
 	XORQ AX, AX
 
 columns4:
@@ -7555,23 +8191,32 @@ columns4_pages:
 	ADDQ    DI, DX
 	MOVQ    pad+48(FP), R8
 	MOVQ    (CX), R9
-	MOVQ    groups+64(FP), R11
-	IMULQ   BX, R11
+	MOVQ    ahead+80(FP), R10
+	MOVQ    (CX)(R10*1), R11
+	MOVQ    keys+72(FP), R10
+	ADDQ    R10, R11
+	MOVQ    AX, R10
+	SHLQ    $0x04, R10
+	ADDQ    R10, R11
+	MOVQ    groups+64(FP), R12
+	IMULQ   BX, R12
 	MOVQ    AX, R10
 	SHRQ    $0x05, R10
-	ADDQ    R11, R10
+	ADDQ    R12, R10
 	LEAQ    (R9)(R10*2), R10
-	MOVQ    scales+56(FP), R11
-	ADDQ    R11, R10
-	MOVQ    head+24(FP), R11
-	ADDQ    R11, R9
+	MOVQ    scales+56(FP), R12
+	ADDQ    R12, R10
+	MOVQ    head+24(FP), R12
+	ADDQ    R12, R9
 	LEAQ    (R9)(AX*1), R9
-	MOVQ    R8, R11
-	IMULQ   BX, R11
-	ADDQ    R11, R9
+	MOVQ    R8, R12
+	IMULQ   BX, R12
+	ADDQ    R12, R9
 	XORQ    BX, BX
 
 columns4_positions:
+	PREFETCHT1   (R11)
+	ADDQ         $0x00000040, R11
 	VPBROADCASTW (R10), Y8
 	VCVTPH2PS    Y8, Z8
 	VPBROADCASTW 2(R10), Y9
@@ -7600,8 +8245,8 @@ columns4_positions:
 	VFMADD231PS  Z8, Z11, Z7
 	ADDQ         $0x04, SI
 	ADDQ         R8, R9
-	MOVQ         groups+64(FP), R11
-	LEAQ         (R10)(R11*2), R10
+	MOVQ         groups+64(FP), R12
+	LEAQ         (R10)(R12*2), R10
 	DECQ         DI
 	JNZ          columns4_positions
 	ADDQ         $0x18, CX
@@ -7650,23 +8295,32 @@ columns1_pages:
 	ADDQ    DI, DX
 	MOVQ    pad+48(FP), R8
 	MOVQ    (CX), R9
-	MOVQ    groups+64(FP), R11
-	IMULQ   BX, R11
+	MOVQ    ahead+80(FP), R10
+	MOVQ    (CX)(R10*1), R11
+	MOVQ    keys+72(FP), R10
+	ADDQ    R10, R11
+	MOVQ    AX, R10
+	SHLQ    $0x04, R10
+	ADDQ    R10, R11
+	MOVQ    groups+64(FP), R12
+	IMULQ   BX, R12
 	MOVQ    AX, R10
 	SHRQ    $0x05, R10
-	ADDQ    R11, R10
+	ADDQ    R12, R10
 	LEAQ    (R9)(R10*2), R10
-	MOVQ    scales+56(FP), R11
-	ADDQ    R11, R10
-	MOVQ    head+24(FP), R11
-	ADDQ    R11, R9
+	MOVQ    scales+56(FP), R12
+	ADDQ    R12, R10
+	MOVQ    head+24(FP), R12
+	ADDQ    R12, R9
 	LEAQ    (R9)(AX*1), R9
-	MOVQ    R8, R11
-	IMULQ   BX, R11
-	ADDQ    R11, R9
+	MOVQ    R8, R12
+	IMULQ   BX, R12
+	ADDQ    R12, R9
 	XORQ    BX, BX
 
 columns1_positions:
+	PREFETCHT1   (R11)
+	ADDQ         $0x00000010, R11
 	VPBROADCASTW (R10), Y2
 	VCVTPH2PS    Y2, Z2
 	VPMOVSXBD    (R9), Z3
@@ -7678,8 +8332,8 @@ columns1_positions:
 	VFMADD231PS  Z3, Z2, Z1
 	ADDQ         $0x04, SI
 	ADDQ         R8, R9
-	MOVQ         groups+64(FP), R11
-	LEAQ         (R10)(R11*2), R10
+	MOVQ         groups+64(FP), R12
+	LEAQ         (R10)(R12*2), R10
 	DECQ         DI
 	JNZ          columns1_positions
 	ADDQ         $0x18, CX
@@ -7696,9 +8350,9 @@ columns1_end:
 	VZEROUPPER
 	RET
 
-// func scoresQ8x3AVX512(s *float32, q *float32, pages *byte, n int, head int, dim int, scales int, scale float32)
-// Requires: AVX, AVX512F, CMOV
-TEXT ·scoresQ8x3AVX512(SB), NOSPLIT, $0-60
+// func scoresQ8x3AVX512(s *float32, q *float32, pages *byte, n int, head int, dim int, scales int, values int, scale float32)
+// Requires: AVX, AVX512F, CMOV, MMX+
+TEXT ·scoresQ8x3AVX512(SB), NOSPLIT, $0-68
 	MOVQ s+0(FP), AX
 	MOVQ pages+16(FP), CX
 	MOVQ n+24(FP), DX
@@ -7732,21 +8386,28 @@ pages:
 	VPXORD  Z11, Z11, Z11
 	MOVQ    q+8(FP), R9
 	MOVQ    head+32(FP), R10
-	MOVQ    dim+40(FP), R11
-	MOVQ    scales+48(FP), R12
+	MOVQ    values+56(FP), R11
+	ADDQ    R10, R11
+	MOVQ    dim+40(FP), R12
+	MOVQ    scales+48(FP), R13
 
 groups:
-	MOVQ      R11, R13
-	MOVQ      $0x00000020, R14
-	CMPQ      R13, R14
-	CMOVQGT   R14, R13
-	SUBQ      R13, R11
-	VCVTPH2PS (SI)(R12*1), Z12
-	VCVTPH2PS (DI)(R12*1), Z13
-	VCVTPH2PS (R8)(R12*1), Z14
-	VCVTPH2PS (BX)(R12*1), Z15
+	MOVQ      R12, R14
+	MOVQ      $0x00000020, R15
+	CMPQ      R14, R15
+	CMOVQGT   R15, R14
+	SUBQ      R14, R12
+	VCVTPH2PS (SI)(R13*1), Z12
+	VCVTPH2PS (DI)(R13*1), Z13
+	VCVTPH2PS (R8)(R13*1), Z14
+	VCVTPH2PS (BX)(R13*1), Z15
 
 dims:
+	PREFETCHT1   (SI)(R11*1)
+	PREFETCHT1   (DI)(R11*1)
+	PREFETCHT1   (R8)(R11*1)
+	PREFETCHT1   (BX)(R11*1)
+	ADDQ         $0x10, R11
 	VBROADCASTSS (R9), Z16
 	VBROADCASTSS 2112(R9), Z17
 	VBROADCASTSS 4224(R9), Z18
@@ -7776,12 +8437,12 @@ dims:
 	VFMADD231PS  Z19, Z18, Z11
 	ADDQ         $0x04, R9
 	ADDQ         $0x10, R10
-	DECQ         R13
+	DECQ         R14
 	JNZ          dims
-	ADDQ         $0x20, R12
-	TESTQ        R11, R11
+	ADDQ         $0x20, R13
+	TESTQ        R12, R12
 	JNZ          groups
-	VBROADCASTSS scale+56(FP), Z12
+	VBROADCASTSS scale+64(FP), Z12
 	VMULPS       Z12, Z0, Z0
 	VMOVUPS      Z0, (AX)
 	VMULPS       Z12, Z1, Z1
@@ -7813,9 +8474,9 @@ dims:
 	VZEROUPPER
 	RET
 
-// func mixQ8x3AVX512(p *float32, w *float32, pages *byte, head int, from int, to int, pad int, scales int, groups int)
-// Requires: AVX, AVX2, AVX512F, CMOV
-TEXT ·mixQ8x3AVX512(SB), NOSPLIT, $0-72
+// func mixQ8x3AVX512(p *float32, w *float32, pages *byte, head int, from int, to int, pad int, scales int, groups int, keys int, ahead int)
+// Requires: AVX, AVX2, AVX512F, CMOV, MMX+
+TEXT ·mixQ8x3AVX512(SB), NOSPLIT, $0-88
 	XORQ AX, AX
 
 columns4:
@@ -7857,23 +8518,32 @@ columns4_pages:
 	ADDQ    DI, DX
 	MOVQ    pad+48(FP), R8
 	MOVQ    (CX), R9
-	MOVQ    groups+64(FP), R11
-	IMULQ   BX, R11
+	MOVQ    ahead+80(FP), R10
+	MOVQ    (CX)(R10*1), R11
+	MOVQ    keys+72(FP), R10
+	ADDQ    R10, R11
+	MOVQ    AX, R10
+	SHLQ    $0x04, R10
+	ADDQ    R10, R11
+	MOVQ    groups+64(FP), R12
+	IMULQ   BX, R12
 	MOVQ    AX, R10
 	SHRQ    $0x05, R10
-	ADDQ    R11, R10
+	ADDQ    R12, R10
 	LEAQ    (R9)(R10*2), R10
-	MOVQ    scales+56(FP), R11
-	ADDQ    R11, R10
-	MOVQ    head+24(FP), R11
-	ADDQ    R11, R9
+	MOVQ    scales+56(FP), R12
+	ADDQ    R12, R10
+	MOVQ    head+24(FP), R12
+	ADDQ    R12, R9
 	LEAQ    (R9)(AX*1), R9
-	MOVQ    R8, R11
-	IMULQ   BX, R11
-	ADDQ    R11, R9
+	MOVQ    R8, R12
+	IMULQ   BX, R12
+	ADDQ    R12, R9
 	XORQ    BX, BX
 
 columns4_positions:
+	PREFETCHT1   (R11)
+	ADDQ         $0x00000040, R11
 	VPBROADCASTW (R10), Y12
 	VCVTPH2PS    Y12, Z12
 	VPBROADCASTW 2(R10), Y13
@@ -7907,8 +8577,8 @@ columns4_positions:
 	VFMADD231PS  Z12, Z16, Z11
 	ADDQ         $0x04, SI
 	ADDQ         R8, R9
-	MOVQ         groups+64(FP), R11
-	LEAQ         (R10)(R11*2), R10
+	MOVQ         groups+64(FP), R12
+	LEAQ         (R10)(R12*2), R10
 	DECQ         DI
 	JNZ          columns4_positions
 	ADDQ         $0x18, CX
@@ -7962,23 +8632,32 @@ columns1_pages:
 	ADDQ    DI, DX
 	MOVQ    pad+48(FP), R8
 	MOVQ    (CX), R9
-	MOVQ    groups+64(FP), R11
-	IMULQ   BX, R11
+	MOVQ    ahead+80(FP), R10
+	MOVQ    (CX)(R10*1), R11
+	MOVQ    keys+72(FP), R10
+	ADDQ    R10, R11
+	MOVQ    AX, R10
+	SHLQ    $0x04, R10
+	ADDQ    R10, R11
+	MOVQ    groups+64(FP), R12
+	IMULQ   BX, R12
 	MOVQ    AX, R10
 	SHRQ    $0x05, R10
-	ADDQ    R11, R10
+	ADDQ    R12, R10
 	LEAQ    (R9)(R10*2), R10
-	MOVQ    scales+56(FP), R11
-	ADDQ    R11, R10
-	MOVQ    head+24(FP), R11
-	ADDQ    R11, R9
+	MOVQ    scales+56(FP), R12
+	ADDQ    R12, R10
+	MOVQ    head+24(FP), R12
+	ADDQ    R12, R9
 	LEAQ    (R9)(AX*1), R9
-	MOVQ    R8, R11
-	IMULQ   BX, R11
-	ADDQ    R11, R9
+	MOVQ    R8, R12
+	IMULQ   BX, R12
+	ADDQ    R12, R9
 	XORQ    BX, BX
 
 columns1_positions:
+	PREFETCHT1   (R11)
+	ADDQ         $0x00000010, R11
 	VPBROADCASTW (R10), Y3
 	VCVTPH2PS    Y3, Z3
 	VPMOVSXBD    (R9), Z4
@@ -7992,8 +8671,8 @@ columns1_positions:
 	VFMADD231PS  Z4, Z3, Z2
 	ADDQ         $0x04, SI
 	ADDQ         R8, R9
-	MOVQ         groups+64(FP), R11
-	LEAQ         (R10)(R11*2), R10
+	MOVQ         groups+64(FP), R12
+	LEAQ         (R10)(R12*2), R10
 	DECQ         DI
 	JNZ          columns1_positions
 	ADDQ         $0x18, CX
@@ -8011,9 +8690,9 @@ columns1_end:
 	VZEROUPPER
 	RET
 
-// func scoresQ8x4AVX512(s *float32, q *float32, pages *byte, n int, head int, dim int, scales int, scale float32)
-// Requires: AVX, AVX512F, CMOV
-TEXT ·scoresQ8x4AVX512(SB), NOSPLIT, $0-60
+// func scoresQ8x4AVX512(s *float32, q *float32, pages *byte, n int, head int, dim int, scales int, values int, scale float32)
+// Requires: AVX, AVX512F, CMOV, MMX+
+TEXT ·scoresQ8x4AVX512(SB), NOSPLIT, $0-68
 	MOVQ s+0(FP), AX
 	MOVQ pages+16(FP), CX
 	MOVQ n+24(FP), DX
@@ -8051,21 +8730,28 @@ pages:
 	VPXORD  Z15, Z15, Z15
 	MOVQ    q+8(FP), R9
 	MOVQ    head+32(FP), R10
-	MOVQ    dim+40(FP), R11
-	MOVQ    scales+48(FP), R12
+	MOVQ    values+56(FP), R11
+	ADDQ    R10, R11
+	MOVQ    dim+40(FP), R12
+	MOVQ    scales+48(FP), R13
 
 groups:
-	MOVQ      R11, R13
-	MOVQ      $0x00000020, R14
-	CMPQ      R13, R14
-	CMOVQGT   R14, R13
-	SUBQ      R13, R11
-	VCVTPH2PS (SI)(R12*1), Z16
-	VCVTPH2PS (DI)(R12*1), Z17
-	VCVTPH2PS (R8)(R12*1), Z18
-	VCVTPH2PS (BX)(R12*1), Z19
+	MOVQ      R12, R14
+	MOVQ      $0x00000020, R15
+	CMPQ      R14, R15
+	CMOVQGT   R15, R14
+	SUBQ      R14, R12
+	VCVTPH2PS (SI)(R13*1), Z16
+	VCVTPH2PS (DI)(R13*1), Z17
+	VCVTPH2PS (R8)(R13*1), Z18
+	VCVTPH2PS (BX)(R13*1), Z19
 
 dims:
+	PREFETCHT1   (SI)(R11*1)
+	PREFETCHT1   (DI)(R11*1)
+	PREFETCHT1   (R8)(R11*1)
+	PREFETCHT1   (BX)(R11*1)
+	ADDQ         $0x10, R11
 	VPMOVSXBD    (SI)(R10*1), Z20
 	VCVTDQ2PS    Z20, Z20
 	VMULPS       Z16, Z20, Z20
@@ -8100,12 +8786,12 @@ dims:
 	VFMADD231PS  Z23, Z24, Z15
 	ADDQ         $0x04, R9
 	ADDQ         $0x10, R10
-	DECQ         R13
+	DECQ         R14
 	JNZ          dims
-	ADDQ         $0x20, R12
-	TESTQ        R11, R11
+	ADDQ         $0x20, R13
+	TESTQ        R12, R12
 	JNZ          groups
-	VBROADCASTSS scale+56(FP), Z16
+	VBROADCASTSS scale+64(FP), Z16
 	VMULPS       Z16, Z0, Z0
 	VMOVUPS      Z0, (AX)
 	VMULPS       Z16, Z1, Z1
@@ -8145,9 +8831,9 @@ dims:
 	VZEROUPPER
 	RET
 
-// func mixQ8x4AVX512(p *float32, w *float32, pages *byte, head int, from int, to int, pad int, scales int, groups int)
-// Requires: AVX, AVX2, AVX512F, CMOV
-TEXT ·mixQ8x4AVX512(SB), NOSPLIT, $0-72
+// func mixQ8x4AVX512(p *float32, w *float32, pages *byte, head int, from int, to int, pad int, scales int, groups int, keys int, ahead int)
+// Requires: AVX, AVX2, AVX512F, CMOV, MMX+
+TEXT ·mixQ8x4AVX512(SB), NOSPLIT, $0-88
 	XORQ AX, AX
 
 columns4:
@@ -8193,23 +8879,32 @@ columns4_pages:
 	ADDQ    DI, DX
 	MOVQ    pad+48(FP), R8
 	MOVQ    (CX), R9
-	MOVQ    groups+64(FP), R11
-	IMULQ   BX, R11
+	MOVQ    ahead+80(FP), R10
+	MOVQ    (CX)(R10*1), R11
+	MOVQ    keys+72(FP), R10
+	ADDQ    R10, R11
+	MOVQ    AX, R10
+	SHLQ    $0x04, R10
+	ADDQ    R10, R11
+	MOVQ    groups+64(FP), R12
+	IMULQ   BX, R12
 	MOVQ    AX, R10
 	SHRQ    $0x05, R10
-	ADDQ    R11, R10
+	ADDQ    R12, R10
 	LEAQ    (R9)(R10*2), R10
-	MOVQ    scales+56(FP), R11
-	ADDQ    R11, R10
-	MOVQ    head+24(FP), R11
-	ADDQ    R11, R9
+	MOVQ    scales+56(FP), R12
+	ADDQ    R12, R10
+	MOVQ    head+24(FP), R12
+	ADDQ    R12, R9
 	LEAQ    (R9)(AX*1), R9
-	MOVQ    R8, R11
-	IMULQ   BX, R11
-	ADDQ    R11, R9
+	MOVQ    R8, R12
+	IMULQ   BX, R12
+	ADDQ    R12, R9
 	XORQ    BX, BX
 
 columns4_positions:
+	PREFETCHT1   (R11)
+	ADDQ         $0x00000040, R11
 	VPBROADCASTW (R10), Y16
 	VCVTPH2PS    Y16, Z16
 	VPBROADCASTW 2(R10), Y17
@@ -8248,8 +8943,8 @@ columns4_positions:
 	VFMADD231PS  Z20, Z17, Z15
 	ADDQ         $0x04, SI
 	ADDQ         R8, R9
-	MOVQ         groups+64(FP), R11
-	LEAQ         (R10)(R11*2), R10
+	MOVQ         groups+64(FP), R12
+	LEAQ         (R10)(R12*2), R10
 	DECQ         DI
 	JNZ          columns4_positions
 	ADDQ         $0x18, CX
@@ -8308,23 +9003,32 @@ columns1_pages:
 	ADDQ    DI, DX
 	MOVQ    pad+48(FP), R8
 	MOVQ    (CX), R9
-	MOVQ    groups+64(FP), R11
-	IMULQ   BX, R11
+	MOVQ    ahead+80(FP), R10
+	MOVQ    (CX)(R10*1), R11
+	MOVQ    keys+72(FP), R10
+	ADDQ    R10, R11
+	MOVQ    AX, R10
+	SHLQ    $0x04, R10
+	ADDQ    R10, R11
+	MOVQ    groups+64(FP), R12
+	IMULQ   BX, R12
 	MOVQ    AX, R10
 	SHRQ    $0x05, R10
-	ADDQ    R11, R10
+	ADDQ    R12, R10
 	LEAQ    (R9)(R10*2), R10
-	MOVQ    scales+56(FP), R11
-	ADDQ    R11, R10
-	MOVQ    head+24(FP), R11
-	ADDQ    R11, R9
+	MOVQ    scales+56(FP), R12
+	ADDQ    R12, R10
+	MOVQ    head+24(FP), R12
+	ADDQ    R12, R9
 	LEAQ    (R9)(AX*1), R9
-	MOVQ    R8, R11
-	IMULQ   BX, R11
-	ADDQ    R11, R9
+	MOVQ    R8, R12
+	IMULQ   BX, R12
+	ADDQ    R12, R9
 	XORQ    BX, BX
 
 columns1_positions:
+	PREFETCHT1   (R11)
+	ADDQ         $0x00000010, R11
 	VPBROADCASTW (R10), Y4
 	VCVTPH2PS    Y4, Z4
 	VPMOVSXBD    (R9), Z5
@@ -8340,8 +9044,8 @@ columns1_positions:
 	VFMADD231PS  Z5, Z4, Z3
 	ADDQ         $0x04, SI
 	ADDQ         R8, R9
-	MOVQ         groups+64(FP), R11
-	LEAQ         (R10)(R11*2), R10
+	MOVQ         groups+64(FP), R12
+	LEAQ         (R10)(R12*2), R10
 	DECQ         DI
 	JNZ          columns1_positions
 	ADDQ         $0x18, CX
@@ -8360,9 +9064,9 @@ columns1_end:
 	VZEROUPPER
 	RET
 
-// func scoresQ8x6AVX512(s *float32, q *float32, pages *byte, n int, head int, dim int, scales int, scale float32)
-// Requires: AVX, AVX512F, CMOV
-TEXT ·scoresQ8x6AVX512(SB), NOSPLIT, $0-60
+// func scoresQ8x6AVX512(s *float32, q *float32, pages *byte, n int, head int, dim int, scales int, values int, scale float32)
+// Requires: AVX, AVX512F, CMOV, MMX+
+TEXT ·scoresQ8x6AVX512(SB), NOSPLIT, $0-68
 	MOVQ s+0(FP), AX
 	MOVQ pages+16(FP), CX
 	MOVQ n+24(FP), DX
@@ -8388,19 +9092,24 @@ pages:
 	VPXORD  Z11, Z11, Z11
 	MOVQ    q+8(FP), DI
 	MOVQ    head+32(FP), R8
-	MOVQ    dim+40(FP), R9
-	MOVQ    scales+48(FP), R10
+	MOVQ    values+56(FP), R9
+	ADDQ    R8, R9
+	MOVQ    dim+40(FP), R10
+	MOVQ    scales+48(FP), R11
 
 groups:
-	MOVQ      R9, R11
-	MOVQ      $0x00000020, R12
-	CMPQ      R11, R12
-	CMOVQGT   R12, R11
-	SUBQ      R11, R9
-	VCVTPH2PS (SI)(R10*1), Z12
-	VCVTPH2PS (BX)(R10*1), Z13
+	MOVQ      R10, R12
+	MOVQ      $0x00000020, R13
+	CMPQ      R12, R13
+	CMOVQGT   R13, R12
+	SUBQ      R12, R10
+	VCVTPH2PS (SI)(R11*1), Z12
+	VCVTPH2PS (BX)(R11*1), Z13
 
 dims:
+	PREFETCHT1   (SI)(R9*1)
+	PREFETCHT1   (BX)(R9*1)
+	ADDQ         $0x10, R9
 	VPMOVSXBD    (SI)(R8*1), Z14
 	VCVTDQ2PS    Z14, Z14
 	VMULPS       Z12, Z14, Z14
@@ -8427,12 +9136,12 @@ dims:
 	VFMADD231PS  Z15, Z16, Z11
 	ADDQ         $0x04, DI
 	ADDQ         $0x10, R8
-	DECQ         R11
+	DECQ         R12
 	JNZ          dims
-	ADDQ         $0x20, R10
-	TESTQ        R9, R9
+	ADDQ         $0x20, R11
+	TESTQ        R10, R10
 	JNZ          groups
-	VBROADCASTSS scale+56(FP), Z12
+	VBROADCASTSS scale+64(FP), Z12
 	VMULPS       Z12, Z0, Z0
 	VMOVUPS      Z0, (AX)
 	VMULPS       Z12, Z1, Z1
@@ -8464,9 +9173,9 @@ dims:
 	VZEROUPPER
 	RET
 
-// func mixQ8x6AVX512(p *float32, w *float32, pages *byte, head int, from int, to int, pad int, scales int, groups int)
-// Requires: AVX, AVX2, AVX512F, CMOV
-TEXT ·mixQ8x6AVX512(SB), NOSPLIT, $0-72
+// func mixQ8x6AVX512(p *float32, w *float32, pages *byte, head int, from int, to int, pad int, scales int, groups int, keys int, ahead int)
+// Requires: AVX, AVX2, AVX512F, CMOV, MMX+
+TEXT ·mixQ8x6AVX512(SB), NOSPLIT, $0-88
 	XORQ AX, AX
 
 columns2:
@@ -8508,23 +9217,32 @@ columns2_pages:
 	ADDQ    DI, DX
 	MOVQ    pad+48(FP), R8
 	MOVQ    (CX), R9
-	MOVQ    groups+64(FP), R11
-	IMULQ   BX, R11
+	MOVQ    ahead+80(FP), R10
+	MOVQ    (CX)(R10*1), R11
+	MOVQ    keys+72(FP), R10
+	ADDQ    R10, R11
+	MOVQ    AX, R10
+	SHLQ    $0x04, R10
+	ADDQ    R10, R11
+	MOVQ    groups+64(FP), R12
+	IMULQ   BX, R12
 	MOVQ    AX, R10
 	SHRQ    $0x05, R10
-	ADDQ    R11, R10
+	ADDQ    R12, R10
 	LEAQ    (R9)(R10*2), R10
-	MOVQ    scales+56(FP), R11
-	ADDQ    R11, R10
-	MOVQ    head+24(FP), R11
-	ADDQ    R11, R9
+	MOVQ    scales+56(FP), R12
+	ADDQ    R12, R10
+	MOVQ    head+24(FP), R12
+	ADDQ    R12, R9
 	LEAQ    (R9)(AX*1), R9
-	MOVQ    R8, R11
-	IMULQ   BX, R11
-	ADDQ    R11, R9
+	MOVQ    R8, R12
+	IMULQ   BX, R12
+	ADDQ    R12, R9
 	XORQ    BX, BX
 
 columns2_positions:
+	PREFETCHT1   (R11)
+	ADDQ         $0x00000020, R11
 	VPBROADCASTW (R10), Y12
 	VCVTPH2PS    Y12, Z12
 	VPMOVSXBD    (R9), Z13
@@ -8553,8 +9271,8 @@ columns2_positions:
 	VFMADD231PS  Z14, Z12, Z11
 	ADDQ         $0x04, SI
 	ADDQ         R8, R9
-	MOVQ         groups+64(FP), R11
-	LEAQ         (R10)(R11*2), R10
+	MOVQ         groups+64(FP), R12
+	LEAQ         (R10)(R12*2), R10
 	DECQ         DI
 	JNZ          columns2_positions
 	ADDQ         $0x18, CX
@@ -8611,23 +9329,32 @@ columns1_pages:
 	ADDQ    DI, DX
 	MOVQ    pad+48(FP), R8
 	MOVQ    (CX), R9
-	MOVQ    groups+64(FP), R11
-	IMULQ   BX, R11
+	MOVQ    ahead+80(FP), R10
+	MOVQ    (CX)(R10*1), R11
+	MOVQ    keys+72(FP), R10
+	ADDQ    R10, R11
+	MOVQ    AX, R10
+	SHLQ    $0x04, R10
+	ADDQ    R10, R11
+	MOVQ    groups+64(FP), R12
+	IMULQ   BX, R12
 	MOVQ    AX, R10
 	SHRQ    $0x05, R10
-	ADDQ    R11, R10
+	ADDQ    R12, R10
 	LEAQ    (R9)(R10*2), R10
-	MOVQ    scales+56(FP), R11
-	ADDQ    R11, R10
-	MOVQ    head+24(FP), R11
-	ADDQ    R11, R9
+	MOVQ    scales+56(FP), R12
+	ADDQ    R12, R10
+	MOVQ    head+24(FP), R12
+	ADDQ    R12, R9
 	LEAQ    (R9)(AX*1), R9
-	MOVQ    R8, R11
-	IMULQ   BX, R11
-	ADDQ    R11, R9
+	MOVQ    R8, R12
+	IMULQ   BX, R12
+	ADDQ    R12, R9
 	XORQ    BX, BX
 
 columns1_positions:
+	PREFETCHT1   (R11)
+	ADDQ         $0x00000010, R11
 	VPBROADCASTW (R10), Y6
 	VCVTPH2PS    Y6, Z6
 	VPMOVSXBD    (R9), Z7
@@ -8647,8 +9374,8 @@ columns1_positions:
 	VFMADD231PS  Z7, Z6, Z5
 	ADDQ         $0x04, SI
 	ADDQ         R8, R9
-	MOVQ         groups+64(FP), R11
-	LEAQ         (R10)(R11*2), R10
+	MOVQ         groups+64(FP), R12
+	LEAQ         (R10)(R12*2), R10
 	DECQ         DI
 	JNZ          columns1_positions
 	ADDQ         $0x18, CX
@@ -8669,9 +9396,9 @@ columns1_end:
 	VZEROUPPER
 	RET
 
-// func scoresQ8x8AVX512(s *float32, q *float32, pages *byte, n int, head int, dim int, scales int, scale float32)
-// Requires: AVX, AVX512F, CMOV
-TEXT ·scoresQ8x8AVX512(SB), NOSPLIT, $0-60
+// func scoresQ8x8AVX512(s *float32, q *float32, pages *byte, n int, head int, dim int, scales int, values int, scale float32)
+// Requires: AVX, AVX512F, CMOV, MMX+
+TEXT ·scoresQ8x8AVX512(SB), NOSPLIT, $0-68
 	MOVQ s+0(FP), AX
 	MOVQ pages+16(FP), CX
 	MOVQ n+24(FP), DX
@@ -8701,19 +9428,24 @@ pages:
 	VPXORD  Z15, Z15, Z15
 	MOVQ    q+8(FP), DI
 	MOVQ    head+32(FP), R8
-	MOVQ    dim+40(FP), R9
-	MOVQ    scales+48(FP), R10
+	MOVQ    values+56(FP), R9
+	ADDQ    R8, R9
+	MOVQ    dim+40(FP), R10
+	MOVQ    scales+48(FP), R11
 
 groups:
-	MOVQ      R9, R11
-	MOVQ      $0x00000020, R12
-	CMPQ      R11, R12
-	CMOVQGT   R12, R11
-	SUBQ      R11, R9
-	VCVTPH2PS (SI)(R10*1), Z16
-	VCVTPH2PS (BX)(R10*1), Z17
+	MOVQ      R10, R12
+	MOVQ      $0x00000020, R13
+	CMPQ      R12, R13
+	CMOVQGT   R13, R12
+	SUBQ      R12, R10
+	VCVTPH2PS (SI)(R11*1), Z16
+	VCVTPH2PS (BX)(R11*1), Z17
 
 dims:
+	PREFETCHT1   (SI)(R9*1)
+	PREFETCHT1   (BX)(R9*1)
+	ADDQ         $0x10, R9
 	VPMOVSXBD    (SI)(R8*1), Z18
 	VCVTDQ2PS    Z18, Z18
 	VMULPS       Z16, Z18, Z18
@@ -8746,12 +9478,12 @@ dims:
 	VFMADD231PS  Z19, Z20, Z15
 	ADDQ         $0x04, DI
 	ADDQ         $0x10, R8
-	DECQ         R11
+	DECQ         R12
 	JNZ          dims
-	ADDQ         $0x20, R10
-	TESTQ        R9, R9
+	ADDQ         $0x20, R11
+	TESTQ        R10, R10
 	JNZ          groups
-	VBROADCASTSS scale+56(FP), Z16
+	VBROADCASTSS scale+64(FP), Z16
 	VMULPS       Z16, Z0, Z0
 	VMOVUPS      Z0, (AX)
 	VMULPS       Z16, Z1, Z1
@@ -8791,9 +9523,9 @@ dims:
 	VZEROUPPER
 	RET
 
-// func mixQ8x8AVX512(p *float32, w *float32, pages *byte, head int, from int, to int, pad int, scales int, groups int)
-// Requires: AVX, AVX2, AVX512F, CMOV
-TEXT ·mixQ8x8AVX512(SB), NOSPLIT, $0-72
+// func mixQ8x8AVX512(p *float32, w *float32, pages *byte, head int, from int, to int, pad int, scales int, groups int, keys int, ahead int)
+// Requires: AVX, AVX2, AVX512F, CMOV, MMX+
+TEXT ·mixQ8x8AVX512(SB), NOSPLIT, $0-88
 	XORQ AX, AX
 
 columns2:
@@ -8839,23 +9571,32 @@ columns2_pages:
 	ADDQ    DI, DX
 	MOVQ    pad+48(FP), R8
 	MOVQ    (CX), R9
-	MOVQ    groups+64(FP), R11
-	IMULQ   BX, R11
+	MOVQ    ahead+80(FP), R10
+	MOVQ    (CX)(R10*1), R11
+	MOVQ    keys+72(FP), R10
+	ADDQ    R10, R11
+	MOVQ    AX, R10
+	SHLQ    $0x04, R10
+	ADDQ    R10, R11
+	MOVQ    groups+64(FP), R12
+	IMULQ   BX, R12
 	MOVQ    AX, R10
 	SHRQ    $0x05, R10
-	ADDQ    R11, R10
+	ADDQ    R12, R10
 	LEAQ    (R9)(R10*2), R10
-	MOVQ    scales+56(FP), R11
-	ADDQ    R11, R10
-	MOVQ    head+24(FP), R11
-	ADDQ    R11, R9
+	MOVQ    scales+56(FP), R12
+	ADDQ    R12, R10
+	MOVQ    head+24(FP), R12
+	ADDQ    R12, R9
 	LEAQ    (R9)(AX*1), R9
-	MOVQ    R8, R11
-	IMULQ   BX, R11
-	ADDQ    R11, R9
+	MOVQ    R8, R12
+	IMULQ   BX, R12
+	ADDQ    R12, R9
 	XORQ    BX, BX
 
 columns2_positions:
+	PREFETCHT1   (R11)
+	ADDQ         $0x00000020, R11
 	VPBROADCASTW (R10), Y16
 	VCVTPH2PS    Y16, Z16
 	VPMOVSXBD    (R9), Z17
@@ -8890,8 +9631,8 @@ columns2_positions:
 	VFMADD231PS  Z18, Z16, Z15
 	ADDQ         $0x04, SI
 	ADDQ         R8, R9
-	MOVQ         groups+64(FP), R11
-	LEAQ         (R10)(R11*2), R10
+	MOVQ         groups+64(FP), R12
+	LEAQ         (R10)(R12*2), R10
 	DECQ         DI
 	JNZ          columns2_positions
 	ADDQ         $0x18, CX
@@ -8954,23 +9695,32 @@ columns1_pages:
 	ADDQ    DI, DX
 	MOVQ    pad+48(FP), R8
 	MOVQ    (CX), R9
-	MOVQ    groups+64(FP), R11
-	IMULQ   BX, R11
+	MOVQ    ahead+80(FP), R10
+	MOVQ    (CX)(R10*1), R11
+	MOVQ    keys+72(FP), R10
+	ADDQ    R10, R11
+	MOVQ    AX, R10
+	SHLQ    $0x04, R10
+	ADDQ    R10, R11
+	MOVQ    groups+64(FP), R12
+	IMULQ   BX, R12
 	MOVQ    AX, R10
 	SHRQ    $0x05, R10
-	ADDQ    R11, R10
+	ADDQ    R12, R10
 	LEAQ    (R9)(R10*2), R10
-	MOVQ    scales+56(FP), R11
-	ADDQ    R11, R10
-	MOVQ    head+24(FP), R11
-	ADDQ    R11, R9
+	MOVQ    scales+56(FP), R12
+	ADDQ    R12, R10
+	MOVQ    head+24(FP), R12
+	ADDQ    R12, R9
 	LEAQ    (R9)(AX*1), R9
-	MOVQ    R8, R11
-	IMULQ   BX, R11
-	ADDQ    R11, R9
+	MOVQ    R8, R12
+	IMULQ   BX, R12
+	ADDQ    R12, R9
 	XORQ    BX, BX
 
 columns1_positions:
+	PREFETCHT1   (R11)
+	ADDQ         $0x00000010, R11
 	VPBROADCASTW (R10), Y8
 	VCVTPH2PS    Y8, Z8
 	VPMOVSXBD    (R9), Z9
@@ -8994,8 +9744,8 @@ columns1_positions:
 	VFMADD231PS  Z9, Z8, Z7
 	ADDQ         $0x04, SI
 	ADDQ         R8, R9
-	MOVQ         groups+64(FP), R11
-	LEAQ         (R10)(R11*2), R10
+	MOVQ         groups+64(FP), R12
+	LEAQ         (R10)(R12*2), R10
 	DECQ         DI
 	JNZ          columns1_positions
 	ADDQ         $0x18, CX

@@ -59,12 +59,14 @@ type job struct {
 
 	whole func(worker, lo, hi int)
 
-	// Where tiles are few, their blocks are dealt out by waves.
+	// Where tiles are few, runs of their blocks are dealt out, in waves.
 	part   func(worker, lo, hi int)
 	wave   int            // blocks of a wave
+	run    int            // blocks of a run
+	runs   int            // of a tile in a wave
 	before int            // blocks of a tile done by earlier waves
 	last   bool           // nothing comes after this wave
-	left   []atomic.Int32 // [tiles]; blocks of this wave that are not computed yet
+	left   []atomic.Int32 // [tiles]; runs of this wave that are not computed yet
 	mem    []float32      // [tiles][1+wave][stateFloats]: a tile's state, then its blocks'
 }
 
@@ -78,11 +80,11 @@ var jobs = device.NewSpare(func() *job {
 func (j *job) tiles(s *Segment) int { return (s.N*j.group + maxRows - 1) / maxRows }
 
 // A worker should have fewTiles tiles or more to choose from; else tiles are
-// cut into blocks, of which a wave has manyParts a worker: few waves, and
-// little memory.
+// cut into runs of blocks, about as many, but not more than waveBlocks blocks a
+// worker in one wave, for whose outputs there must be memory.
 const (
-	fewTiles  = 4
-	manyParts = 32
+	fewTiles   = 4
+	waveBlocks = 32
 )
 
 // schedule computes all tiles.
@@ -102,7 +104,9 @@ func (j *job) schedule() {
 		j.q.ParallelWorkers(n, 1, j.whole)
 		return
 	}
-	j.wave = min(blocks, max(1, manyParts*workers/n))
+	j.wave = min(blocks, max(1, waveBlocks*workers/n))
+	j.run = max(1, j.wave*n/(fewTiles*workers))
+	j.runs = (j.wave + j.run - 1) / j.run
 	if len(j.left) < n {
 		j.left = make([]atomic.Int32, n)
 	}
@@ -111,10 +115,10 @@ func (j *job) schedule() {
 	}
 	for j.before = 0; j.before < blocks; j.before += j.wave {
 		for i := range n {
-			j.left[i].Store(int32(j.wave))
+			j.left[i].Store(int32(j.runs))
 		}
 		j.last = j.before+j.wave >= blocks
-		j.q.ParallelWorkers(n*j.wave, 1, j.part)
+		j.q.ParallelWorkers(n*j.runs, 1, j.part)
 	}
 }
 
@@ -132,7 +136,7 @@ func (j *job) wholes(worker, lo, hi int) {
 		first, end := t.span()
 		for n := first; n < end; n++ {
 			r0, r1 := t.active(n)
-			t.block(n, r0, r1, b.most, b.sum)
+			t.block(n, r0, r1, n+1 < end, b.most, b.sum)
 			s.add(j.k, &b, r0, r1, j.l.pad)
 		}
 		t.finish(&s)
@@ -147,21 +151,22 @@ func (j *job) state(tile, i int) state {
 	return stateIn(j.mem[(tile*(1+j.wave)+i)*j.stateFloats():][:j.stateFloats()], j.l.pad)
 }
 
-// parts computes blocks of tiles, and merges those of a tile where it has
-// computed the last.
+// parts computes runs of blocks of tiles, and merges those of a tile where it
+// has computed the last.
 func (j *job) parts(worker, lo, hi int) {
 	mem := j.q.Scratch(worker, tileScratch)
 	var t tile
 	for u := lo; u < hi; u++ {
-		n, i := u/j.wave, u%j.wave
+		n, i := u/j.runs, u%j.runs*j.run
 		j.open(&t, n, mem)
+		t.load()
 		first, end := t.span()
 		first += j.before
-		if b := first + i; b < end {
-			t.load()
-			r0, r1 := t.active(b)
+		upto := min(i+j.run, j.wave, end-first)
+		for ; i < upto; i++ {
+			r0, r1 := t.active(first + i)
 			s := j.state(n, 1+i)
-			t.block(b, r0, r1, s.most, s.sum)
+			t.block(first+i, r0, r1, i+1 < upto, s.most, s.sum)
 			for r := r0; r < r1; r++ {
 				copy(s.o[r*s.stride:][:s.stride], t.p[r*dimStride:])
 			}

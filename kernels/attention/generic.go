@@ -31,7 +31,7 @@ func scores(s, q []float32, rows int, pages []Page, head, dim int, l *layout, sc
 	}
 }
 
-func mix(p, w []float32, rows int, pages []Page, head int, l *layout, from, to int) {
+func mix(p, w []float32, rows int, pages []Page, head int, l *layout, from, to, _ int) {
 	var v [16]float32
 	for c := 0; c < l.pad; c += 16 {
 		for j := from; j < to; j++ {

@@ -29,8 +29,9 @@ type kernels struct {
 	// begin in a page. It may write to 48 positions beyond.
 	scores func(s, q []float32, rows int, pages []Page, head, dim int, l *layout, scale float32)
 	// mix adds w[j]·v[j], for from ≤ j < to, to rows outputs p [dimStride].
-	// head is where the head's values begin in a page.
-	mix func(p, w []float32, rows int, pages []Page, head int, l *layout, from, to int)
+	// head is where the head's values begin in a page. The keys that lie ahead
+	// pages further in the slice behind pages are needed next: a hint.
+	mix func(p, w []float32, rows int, pages []Page, head int, l *layout, from, to, ahead int)
 	// softcap changes s to limit·tanh(s/limit).
 	softcap func(s []float32, limit float32)
 	// bias adds slope·(first + i) to s[i].

@@ -12,8 +12,8 @@ import (
 //go:generate go -C ../_asm run ./attention -out ../attention/attention_amd64.s -stubs ../attention/asm_amd64.go -pkg attention
 
 type (
-	scoresFunc = func(s, q *float32, pages *byte, n, head, dim, scales int, scale float32)
-	mixFunc    = func(p, w *float32, pages *byte, head, from, to, pad, scales, groups int)
+	scoresFunc = func(s, q *float32, pages *byte, n, head, dim, scales, values int, scale float32)
+	mixFunc    = func(p, w *float32, pages *byte, head, from, to, pad, scales, groups, keys, ahead int)
 )
 
 // useAssembly fills the tables of the sets that have it.
@@ -76,7 +76,7 @@ func scoresWith(f [maxRows + 1]scoresFunc) func(s, q []float32, rows int, pages 
 	return func(s, q []float32, rows int, pages []Page, head, dim int, l *layout, scale float32) {
 		for rows > 0 {
 			n := take[rows]
-			f[n](&s[0], &q[0], (*byte)(unsafe.Pointer(&pages[0])), len(pages), head, dim, head+PageSize*l.pad, scale)
+			f[n](&s[0], &q[0], (*byte)(unsafe.Pointer(&pages[0])), len(pages), head, dim, head+PageSize*l.pad, l.values, scale)
 			if rows -= n; rows > 0 {
 				s, q = s[n*scoreStride:], q[n*dimStride:]
 			}
@@ -84,15 +84,16 @@ func scoresWith(f [maxRows + 1]scoresFunc) func(s, q []float32, rows int, pages 
 	}
 }
 
-func mixWith(f [maxRows + 1]mixFunc) func(p, w []float32, rows int, pages []Page, head int, l *layout, from, to int) {
+func mixWith(f [maxRows + 1]mixFunc) func(p, w []float32, rows int, pages []Page, head int, l *layout, from, to, ahead int) {
 	var take [maxRows + 1]int
 	for n := 1; n <= maxRows; n++ {
 		take[n] = fit(n, func(n int) bool { return f[n] != nil })
 	}
-	return func(p, w []float32, rows int, pages []Page, head int, l *layout, from, to int) {
+	return func(p, w []float32, rows int, pages []Page, head int, l *layout, from, to, ahead int) {
 		for rows > 0 {
 			n := take[rows]
-			f[n](&p[0], &w[0], (*byte)(unsafe.Pointer(&pages[0])), head, from, to, l.pad, head+PageSize*l.pad, l.groups)
+			f[n](&p[0], &w[0], (*byte)(unsafe.Pointer(&pages[0])), head, from, to, l.pad, head+PageSize*l.pad, l.groups,
+				head-l.values, ahead*int(unsafe.Sizeof(Page(nil))))
 			if rows -= n; rows > 0 {
 				p, w = p[n*dimStride:], w[n*scoreStride:]
 			}

@@ -82,8 +82,8 @@ func (t *tile) active(b int) (r0, r1 int) {
 }
 
 // block computes the queries [r0, r1) over block b: their outputs to p, their
-// maxima and sums to most and sum.
-func (t *tile) block(b, r0, r1 int, most, sum *[maxRows]float32) {
+// maxima and sums to most and sum. more says that block b+1 comes next.
+func (t *tile) block(b, r0, r1 int, more bool, most, sum *[maxRows]float32) {
 	j, l, k := t.j, &t.j.l, t.j.k
 	base := b * blockSize
 	var from, to [maxRows]int // within the block
@@ -111,7 +111,13 @@ func (t *tile) block(b, r0, r1 int, most, sum *[maxRows]float32) {
 		}
 		k.softmax(s, &most[r], &sum[r])
 	}
-	t.mix(pages, r0, r1, &from, &to)
+	ahead := 0
+	if more {
+		// Where the next block has fewer pages, the last of this one fetch them.
+		rest := (t.hi[t.rows-1]+PageSize-1)/PageSize - (b+1)*blockSize/PageSize
+		ahead = max(0, min(rest, blockSize/PageSize))
+	}
+	t.mix(pages, r0, r1, ahead, &from, &to)
 }
 
 // inf is the score of a position that does not take part.
@@ -119,12 +125,12 @@ var inf = float32(math.Inf(-1))
 
 // mix computes p of the queries [r0, r1): together over the positions that all
 // see, alone over the rest.
-func (t *tile) mix(pages []Page, r0, r1 int, from, to *[maxRows]int) {
+func (t *tile) mix(pages []Page, r0, r1, ahead int, from, to *[maxRows]int) {
 	l, k := &t.j.l, t.j.k
 	head := l.values + t.kv*l.head
 	one := func(r, lo, hi int) {
 		if lo < hi {
-			k.mix(t.p[r*dimStride:], t.s[r*scoreStride:], 1, pages, head, l, lo, hi)
+			k.mix(t.p[r*dimStride:], t.s[r*scoreStride:], 1, pages, head, l, lo, hi, 0)
 		}
 	}
 	for r := r0; r < r1; r++ {
@@ -140,7 +146,7 @@ func (t *tile) mix(pages []Page, r0, r1 int, from, to *[maxRows]int) {
 	for r := r0; r < r1; r++ {
 		one(r, from[r], lo)
 	}
-	k.mix(t.p[r0*dimStride:], t.s[r0*scoreStride:], r1-r0, pages, head, l, lo, hi)
+	k.mix(t.p[r0*dimStride:], t.s[r0*scoreStride:], r1-r0, pages, head, l, lo, hi, ahead)
 	for r := r0; r < r1; r++ {
 		one(r, hi, to[r])
 	}

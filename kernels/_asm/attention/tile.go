@@ -148,7 +148,7 @@ func spread(w lanes.Width, name string) reg.VecVirtual {
 // scores: func(s, q *float32, pages *byte, n, head, dim, scales int, scale float32).
 func scores(w lanes.Width, kv dtype, rows int) {
 	name := w.Name(fmt.Sprintf("scores%sx%d", kv, rows))
-	TEXT(name, attr.NOSPLIT, "func(s, q *float32, pages *byte, n, head, dim, scales int, scale float32)")
+	TEXT(name, attr.NOSPLIT, "func(s, q *float32, pages *byte, n, head, dim, scales, values int, scale float32)")
 	Pragma("noescape")
 	Doc(name + " is scores for that many queries; n > 0 pages, a slice's elements, dim > 0, scales is where the head's scales begin.")
 	perPage := pageSize / int(w)
@@ -178,7 +178,14 @@ func scores(w lanes.Width, kv dtype, rows int) {
 			w.Xor(sum, sum, sum)
 		}
 	}
-	q, key := number("q"), number("head")
+	q, key, ahead := number("q"), number("head"), number("values")
+	ADDQ(key, ahead)
+	fetch := func() {
+		for _, p := range page {
+			PREFETCHT1(Mem{Base: p, Index: ahead, Scale: 1})
+		}
+		ADDQ(U8(pageSize*kv.size()), ahead)
+	}
 	vector := func(v int, scale []reg.VecVirtual) reg.VecVirtual {
 		var sc reg.VecVirtual
 		if scale != nil {
@@ -211,6 +218,7 @@ func scores(w lanes.Width, kv dtype, rows int) {
 			}
 		}
 		Label("dims")
+		fetch()
 		t.step(factor, func(v int) reg.VecVirtual {
 			if held != nil {
 				return vector(v, held)
@@ -228,6 +236,7 @@ func scores(w lanes.Width, kv dtype, rows int) {
 		JNZ(LabelRef("groups"))
 	} else {
 		Label("dims")
+		fetch()
 		t.step(factor, func(v int) reg.VecVirtual { return vector(v, nil) })
 		ADDQ(U8(4), q)
 		ADDQ(U8(pageSize*kv.size()), key)
@@ -252,9 +261,9 @@ func scores(w lanes.Width, kv dtype, rows int) {
 // mix: func(p, w *float32, pages *byte, head, from, to, pad, scales, groups int).
 func mix(w lanes.Width, kv dtype, rows int) {
 	name := w.Name(fmt.Sprintf("mix%sx%d", kv, rows))
-	TEXT(name, attr.NOSPLIT, "func(p, w *float32, pages *byte, head, from, to, pad, scales, groups int)")
+	TEXT(name, attr.NOSPLIT, "func(p, w *float32, pages *byte, head, from, to, pad, scales, groups, keys, ahead int)")
 	Pragma("noescape")
-	Doc(name + " is mix for that many queries; from < to, scales is where the head's scales begin, groups how many a position has.")
+	Doc(name + " is mix for that many queries; from < to, scales is where the head's scales begin, groups how many a position has; keys is where the head's keys begin in pages that will be needed next, ahead how many bytes further in the slice those are.")
 	least := 16 / int(w) // vectors in the 16 dimensions that pad is a multiple of
 	col := GP64()        // dimensions done
 	XORQ(col, col)
@@ -314,6 +323,15 @@ func columns(t *tile, label string, col reg.GPVirtual) {
 	stride := number("pad")
 	value, scale := GP64(), GP64()
 	MOVQ(Mem{Base: at}, value)
+	// Of the keys in the page ahead, as much as this page has values here.
+	fetch, ahead := GP64(), number("ahead")
+	MOVQ(Mem{Base: at, Index: ahead, Scale: 1}, fetch)
+	keys := number("keys")
+	ADDQ(keys, fetch)
+	MOVQ(col, keys)
+	SHLQ(U8([]int{0, 4, 5, 0, 6}[kv.size()]), keys) // 16 positions of them
+	ADDQ(keys, fetch)
+	per := t.vectors() * int(w) * kv.size() // bytes a position
 	if kv == q8 {
 		// scale = page + scales + 2·(slot·groups + col/32)
 		g := number("groups")
@@ -337,6 +355,10 @@ func columns(t *tile, label string, col reg.GPVirtual) {
 	XORQ(slot, slot)
 
 	Label(label + "_positions")
+	for line := 0; line < per; line += 64 {
+		PREFETCHT1(Mem{Base: fetch, Disp: line})
+	}
+	ADDQ(U32(per), fetch)
 	var spreads []reg.VecVirtual
 	if kv == q8 {
 		for g := 0; g*groupSize < t.vectors()*int(w); g++ {

@@ -1,6 +1,7 @@
 package model
 
 import (
+	"context"
 	"fmt"
 
 	inference "github.com/farlabs/inference"
@@ -9,7 +10,6 @@ import (
 	"github.com/farlabs/inference/kernels/norm"
 	"github.com/farlabs/inference/kernels/tensor"
 	"github.com/farlabs/inference/model/arch"
-	"github.com/farlabs/inference/model/weights"
 )
 
 // Ends is what stands before the first block and after the last: embedding,
@@ -20,28 +20,22 @@ type Ends struct {
 	norm  []float32       // [d]
 	head  *matmul.Weights // [V, d]; embed where tied
 	bytes int64
+	heap  int64
 	pool  *tensor.Pool
 }
 
-// LoadEnds maps the tensors of the ends and of no block. The result borrows
-// from c, which stays open as long as it is used.
-func LoadEnds(c *weights.Checkpoint) (*Ends, error) {
-	spec, err := ReadSpec(c)
-	if err != nil {
-		return nil, err
-	}
-	return loadEnds(c, spec)
-}
-
-func loadEnds(c *weights.Checkpoint, spec *arch.Spec) (*Ends, error) {
+// ends is Ends for a Spec that the caller vouches for.
+func (s Source) ends(ctx context.Context, spec *arch.Spec) (*Ends, error) {
 	if err := spec.Validate(); err != nil {
-		return nil, fmt.Errorf("%s: %w", c.Path(), err)
+		return nil, fmt.Errorf("%s: %w", s.Checkpoint.Path(), err)
 	}
 	const rows = 512
 	e := &Ends{spec: spec, pool: tensor.NewPool(8 * rows * int64(spec.Hidden))}
-	l := &loader{from: c, queue: device.NewQueue(0)}
-	defer l.queue.Close()
-	var err error
+	l := &loader{from: s.Checkpoint}
+	err := s.matrices(ctx, l, false, endsGroup(spec)) // an embedding is read by rows
+	if err != nil {
+		return nil, err
+	}
 	if e.embed, err = l.matrix(spec.Embed()); err != nil {
 		return nil, err
 	}
@@ -54,7 +48,7 @@ func loadEnds(c *weights.Checkpoint, spec *arch.Spec) (*Ends, error) {
 			return nil, err
 		}
 	}
-	e.bytes = l.bytes
+	e.bytes, e.heap = l.bytes, l.stats.Heap
 	return e, nil
 }
 
@@ -67,8 +61,12 @@ func (e *Ends) Hidden() int { return e.spec.Hidden }
 // Vocab returns the number of logits, V. It may exceed the tokenizer's size.
 func (e *Ends) Vocab() int { return e.spec.Vocab }
 
-// WeightBytes returns the size of the ends' tensors in the checkpoint.
+// WeightBytes returns the size of the ends' weights in memory, packed.
 func (e *Ends) WeightBytes() int64 { return e.bytes }
+
+// HeapBytes returns how many of them lie on Go's heap: none, where the system
+// can map files.
+func (e *Ends) HeapBytes() int64 { return e.heap }
 
 // Embed fills dst [len(ids), d] F32 with the tokens' vectors, rounded to wire.
 // It waits for the queue.

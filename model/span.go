@@ -1,15 +1,14 @@
 package model
 
 import (
+	"context"
 	"fmt"
 	"sync"
 
 	inference "github.com/farlabs/inference"
-	"github.com/farlabs/inference/kernels/device"
 	"github.com/farlabs/inference/kernels/rope"
 	"github.com/farlabs/inference/kernels/tensor"
 	"github.com/farlabs/inference/model/arch"
-	"github.com/farlabs/inference/model/weights"
 )
 
 // Span is the consecutive blocks of a model that one process computes. Its
@@ -19,25 +18,16 @@ type Span struct {
 	blocks inference.BlockRange
 	layers []block
 	bytes  int64
+	heap   int64
 	pool   *tensor.Pool // activations of running passes
 
 	mu      sync.Mutex
 	scratch []*scratch // idle
 }
 
-// LoadSpan maps the tensors of some blocks of a checkpoint and no others. The
-// span borrows from c, which stays open as long as the span is used. Errors
-// name the file and the tensor; see [arch.FromGGUF].
-func LoadSpan(c *weights.Checkpoint, blocks inference.BlockRange) (*Span, error) {
-	spec, err := ReadSpec(c)
-	if err != nil {
-		return nil, err
-	}
-	return loadSpan(c, spec, blocks)
-}
-
-// loadSpan is LoadSpan for a Spec that the caller vouches for.
-func loadSpan(c *weights.Checkpoint, spec *arch.Spec, blocks inference.BlockRange) (*Span, error) {
+// span is Span for a Spec that the caller vouches for.
+func (s Source) span(ctx context.Context, spec *arch.Spec, blocks inference.BlockRange) (*Span, error) {
+	c := s.Checkpoint
 	if err := spec.Validate(); err != nil {
 		return nil, fmt.Errorf("%s: %w", c.Path(), err)
 	}
@@ -48,8 +38,7 @@ func loadSpan(c *weights.Checkpoint, spec *arch.Spec, blocks inference.BlockRang
 		return nil, fmt.Errorf("%s: blocks %s of a model that has %d: %w",
 			c.Path(), blocks, spec.Layers, inference.ErrInvalid)
 	}
-	l := &loader{from: c, queue: device.NewQueue(0)}
-	defer l.queue.Close()
+	l := &loader{from: c}
 	var factors []float32
 	if spec.Names.RopeFactors != "" {
 		var err error
@@ -62,7 +51,14 @@ func loadSpan(c *weights.Checkpoint, spec *arch.Spec, blocks inference.BlockRang
 			}
 		}
 	}
-	s := &Span{spec: spec, blocks: blocks}
+	groups := make([]group, 0, blocks.Len())
+	for i := blocks.Start; i < blocks.End; i++ {
+		groups = append(groups, blockGroup(spec, i))
+	}
+	if err := s.matrices(ctx, l, true, groups...); err != nil {
+		return nil, err
+	}
+	span := &Span{spec: spec, blocks: blocks, heap: l.stats.Heap}
 	frequencies := map[arch.Rope][]float32{} // blocks that rotate alike share them
 	for i := blocks.Start; i < blocks.End; i++ {
 		r := spec.Layer(i).Rope
@@ -73,12 +69,12 @@ func loadSpan(c *weights.Checkpoint, spec *arch.Spec, blocks inference.BlockRang
 		if err != nil {
 			return nil, err
 		}
-		s.layers = append(s.layers, b)
+		span.layers = append(span.layers, b)
 	}
-	s.bytes = l.bytes
+	span.bytes = l.bytes
 	const rows = 512 // a prompt chunk
-	s.pool = tensor.NewPool(8 * rows * activationWidth(spec))
-	return s, nil
+	span.pool = tensor.NewPool(8 * rows * activationWidth(spec))
+	return span, nil
 }
 
 // activationWidth returns how many floats a row needs while a block runs.
@@ -95,5 +91,9 @@ func (s *Span) Blocks() inference.BlockRange { return s.blocks }
 // Hidden returns the width of the residual stream, d.
 func (s *Span) Hidden() int { return s.spec.Hidden }
 
-// WeightBytes returns the size of the span's tensors in the checkpoint.
+// WeightBytes returns the size of the span's weights in memory, packed.
 func (s *Span) WeightBytes() int64 { return s.bytes }
+
+// HeapBytes returns how many of them lie on Go's heap: none, where the system
+// can map files.
+func (s *Span) HeapBytes() int64 { return s.heap }

@@ -52,7 +52,7 @@ func (c *Client) Pipeline(ctx context.Context, spec string, id inference.ModelID
 	if err != nil {
 		return nil, err
 	}
-	p, err := c.assemble(ctx, m)
+	p, err := c.assemble(ctx, m, cache)
 	if err != nil {
 		_ = m.Close()
 		return nil, fmt.Errorf("model %s: %w", m.ID, err)
@@ -63,8 +63,12 @@ func (c *Client) Pipeline(ctx context.Context, spec string, id inference.ModelID
 	return p, nil
 }
 
-func (c *Client) assemble(ctx context.Context, m *catalog.Model) (*DistributedPipeline, error) {
-	ends, err := model.LoadEnds(m.Checkpoint)
+func (c *Client) assemble(ctx context.Context, m *catalog.Model, cache string) (*DistributedPipeline, error) {
+	source := model.Source{
+		Checkpoint: m.Checkpoint, Cache: cache, Digest: m.Digest(),
+		Warn: func(err error) { c.cfg.Log.Warn("weights", "err", err) },
+	}
+	ends, err := source.Ends(ctx)
 	if err != nil {
 		return nil, err
 	}

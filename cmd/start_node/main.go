@@ -196,6 +196,8 @@ func (p *printer) event(e node.Event) {
 		say("Connected: %s, %d of them serve %s", plural(e.Peers, "node"), e.Serving, e.Model)
 	case node.EventBlocks:
 		say("Blocks %s of %d (%s)", e.Blocks, e.Total, e.Why)
+	case node.EventPacking:
+		p.progress.Set("packing weights "+node.Bytes(e.Bytes)+" (once)", e.Done, e.Bytes)
 	case node.EventLoading:
 		p.progress.Set("weights "+node.Bytes(e.Bytes), e.Done, e.Bytes)
 	case node.EventServing:

@@ -175,7 +175,7 @@ func (p *Process) Output() string {
 func (p *Process) told() string {
 	var b strings.Builder
 	for line := range strings.Lines(p.Output()) {
-		if !strings.Contains(line, `"event":"loading"`) && !strings.Contains(line, `"event":"hashing"`) {
+		if !strings.Contains(line, `"event":"loading"`) && !strings.Contains(line, `"event":"packing"`) && !strings.Contains(line, `"event":"hashing"`) {
 			b.WriteString(line)
 		}
 	}

@@ -39,7 +39,8 @@ const (
 	EventHashing   = "hashing"   // Model, Done, Bytes; many times, the first time a file is seen
 	EventJoined    = "joined"    // Peers, Serving, Alone
 	EventBlocks    = "blocks"    // Blocks, Total, Why: what it is going to host
-	EventLoading   = "loading"   // Done, Bytes of the weights
+	EventPacking   = "packing"   // Done, Bytes of the weights; many times, the first time blocks are hosted
+	EventLoading   = "loading"   // Done, Bytes of the weights; many times
 	EventServing   = "serving"   // Model, Digest, Blocks, Total, WeightBytes, KVBytes, rates
 	EventLeaving   = "leaving"   // Sessions that go on elsewhere
 	EventStopped   = "stopped"

@@ -205,8 +205,8 @@ func (n *Node) serve(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	// KV pages lie on the heap: the collector may not let garbage grow with
-	// them. Weights are mapped and do not count.
+	// The collector may not let garbage grow with KV pages where they lie on the
+	// heap. Weights are mapped and do not count.
 	debug.SetMemoryLimit(plan.KV + heapBeside)
 	n.record = inference.NodeRecord{
 		Name: n.cfg.Name, Model: n.model.ID, Digest: n.model.Digest(), Class: inference.ClassCPUF32v0,
@@ -350,57 +350,49 @@ func (n *Node) memory() (memoryPlan, error) {
 	return planMemory(total, n.cfg.KVCache, model.BlockBytes(n.model.Checkpoint, n.spec), model.PageBytes(n.spec, inference.KVF32), n.cfg.Blocks)
 }
 
-// load reads the blocks' weights, makes the KV cache and measures both.
+// load brings in the blocks' weights, makes the KV cache and measures both.
 func (n *Node) load(ctx context.Context, blocks inference.BlockRange, plan memoryPlan) (err error) {
-	if n.span, err = model.LoadSpan(n.model.Checkpoint, blocks); err != nil {
+	if n.span, err = n.source(true).Span(ctx, blocks); err != nil {
 		return err
 	}
-	if err := n.touch(ctx, blocks); err != nil {
-		return err
-	}
+	heap := n.span.HeapBytes()
 	if n.cache, err = n.span.NewCache(plan.KV, inference.KVF32); err != nil {
 		return err
 	}
 	if blocks.Start == 0 {
 		// Sessions may send token ids to the first hop.
-		if n.ends, err = model.LoadEnds(n.model.Checkpoint); err != nil {
+		if n.ends, err = n.source(false).Ends(ctx); err != nil {
 			return err
 		}
+		heap += n.ends.HeapBytes()
+	}
+	if heap > 0 { // a system that does not map files
+		debug.SetMemoryLimit(plan.KV + heapBeside + heap)
 	}
 	n.rates, err = measure(n.queue, n.span, n.cache)
 	return err
 }
 
-// touch reads the weights once, with progress, so that the first session does
-// not wait for the disk.
-func (n *Node) touch(ctx context.Context, blocks inference.BlockRange) error {
-	total, done, told := n.span.WeightBytes(), int64(0), time.Time{}
-	for _, t := range n.model.Checkpoint.Tensors() {
-		var i int
-		if k, _ := fmt.Sscanf(t.Name, "blk.%d.", &i); k != 1 || i < blocks.Start || i >= blocks.End {
-			continue
-		}
-		data, err := n.model.Checkpoint.Data(t.Name)
-		if err != nil {
-			return err
-		}
-		sum := byte(0)
-		for p := 0; p < len(data); p += os.Getpagesize() {
-			sum += data[p]
-		}
-		_ = sum
-		if done += t.Size; done > total {
-			done = total
-		}
-		if now := time.Now(); done == total || now.Sub(told) > 200*time.Millisecond {
+// source is where weights come from. It tells when they have to be packed, and
+// when the blocks are read, which is short.
+func (n *Node) source(blocks bool) model.Source {
+	var told time.Time
+	return model.Source{
+		Checkpoint: n.model.Checkpoint, Cache: n.cfg.CacheDir, Digest: n.model.Digest(), Workers: n.cfg.Workers,
+		Progress: func(done, total int64, packing bool) {
+			now := time.Now()
+			if !packing && !blocks || done < total && now.Sub(told) < 200*time.Millisecond {
+				return
+			}
 			told = now
-			n.cfg.Events(Event{Event: EventLoading, Done: done, Bytes: total})
-		}
-		if ctx.Err() != nil {
-			return context.Cause(ctx)
-		}
+			e := Event{Event: EventLoading, Done: done, Bytes: total}
+			if packing {
+				e.Event = EventPacking
+			}
+			n.cfg.Events(e)
+		},
+		Warn: func(err error) { n.cfg.Log.Warn("weights", "err", err) },
 	}
-	return nil
 }
 
 // leave says goodbye: no new sessions, clients move on.

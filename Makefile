@@ -13,7 +13,7 @@ STATICCHECK := $(TOOLS)/staticcheck
 BENCHSTAT   := $(TOOLS)/benchstat
 
 .DEFAULT_GOAL := build
-.PHONY: help build model demo testdata test test-full client-test race fuzz check cross bench bench-gate fmt generate clean
+.PHONY: help build model demo testdata test test-full client-test race fuzz check cross bench bench-gate bench-peer fmt generate clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
@@ -74,6 +74,10 @@ bench: $(BENCHSTAT) ## micro-benchmarks through benchstat
 
 bench-gate: build model ## speed and latency rows: medians into docs/benchmarks.md, non-zero exit on a miss
 	FARLABS_BIN=$(abspath $(BIN)) $(GO) test -tags bench -run '^TestGates$$' -count 1 -timeout 30m -v ./internal/e2e -report $(abspath docs/benchmarks.md)
+
+bench-peer: build model ## us beside llama.cpp, built from source (minutes); ROWS=decode,http and QUICK=1 for less
+	@bash scripts/llamacpp.sh
+	$(GO) run ./internal/bench -bin $(BIN) -llamacpp "$$(bash scripts/llamacpp.sh --path)" -report docs/benchmarks.md $(if $(ROWS),-rows $(ROWS)) $(if $(QUICK),-quick)
 
 generate: ## make generated files again
 	$(GO) generate $(PKGS)

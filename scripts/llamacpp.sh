@@ -89,7 +89,8 @@ if [ "$(cat "$source/complete" 2>/dev/null)" != "$sha256" ]; then
 fi
 
 # Its build asks git for a commit and would find ours.
-export GIT_CEILING_DIRECTORIES=$home
+GIT_CEILING_DIRECTORIES=$(cd "$home" && pwd -P)
+export GIT_CEILING_DIRECTORIES
 say "building (Release, native instructions)"
 cmake -G Ninja -S "$source/vendor/llama.cpp" -B "$build" \
 	-DCMAKE_BUILD_TYPE=Release -DCMAKE_C_COMPILER="$cc" -DCMAKE_CXX_COMPILER="$cxx" \
@@ -115,7 +116,7 @@ libraries=$(find "$build" -name 'libllama.a' -o -name 'libggml*.a')
 	printf 'llama.cpp %s (%s %s), ggml %s\n' \
 		"$(sed -n 's/^-- llama.cpp version: //p' "$home/configure.log" | head -n 1)" "$package" "$version" \
 		"$(sed -n 's/^set(GGML_VERSION_\(MAJOR\|MINOR\|PATCH\) \([0-9]*\))/\2/p' "$llama/ggml/CMakeLists.txt" | paste -sd .)"
-	printf '%s, Release, GGML_NATIVE=ON' "$("$cxx" --version | head -n 1)"
+	printf '%s, Release, GGML_NATIVE=ON\n' "$("$cxx" --version | head -n 1)"
 } >"$bin/VERSION"
 printf '%s\n' "$stamp" >"$bin/stamp"
 say "built in $bin"

@@ -4,7 +4,12 @@
 
 package ceiling
 
-// readAhead sums n bytes, a multiple of 256 above 0, as 64-bit integers, from one place on. p is aligned to 16 bytes.
+// readOne sums n bytes, a multiple of 256 above 0, as 64-bit integers, from one place on. p is aligned to 16 bytes.
+//
+//go:noescape
+func readOne(p *byte, n int) uint64
+
+// readAhead sums n bytes, a multiple of 256 above 0, as 64-bit integers, from one place on and asks for what comes 4 KiB later. p is aligned to 16 bytes.
 //
 //go:noescape
 func readAhead(p *byte, n int) uint64

@@ -8,6 +8,7 @@ import "golang.org/x/sys/cpu"
 
 func init() {
 	reads = append(reads,
+		func(w []uint64) uint64 { return readOne(first(w), 8*len(w)) },
 		func(w []uint64) uint64 { return readAhead(first(w), 8*len(w)) },
 		func(w []uint64) uint64 { return readFour(first(w), 8*len(w)) })
 	if cpu.X86.HasAVX512F && cpu.X86.HasAVX512VNNI {

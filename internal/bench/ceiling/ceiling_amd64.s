@@ -4,6 +4,46 @@
 
 #include "textflag.h"
 
+// func readOne(p *byte, n int) uint64
+// Requires: SSE2
+TEXT ·readOne(SB), NOSPLIT, $0-24
+	MOVQ p+0(FP), AX
+	MOVQ n+8(FP), CX
+	PXOR X0, X0
+	PXOR X1, X1
+	PXOR X2, X2
+	PXOR X3, X3
+
+more:
+	PADDQ  (AX), X0
+	PADDQ  16(AX), X1
+	PADDQ  32(AX), X2
+	PADDQ  48(AX), X3
+	PADDQ  64(AX), X0
+	PADDQ  80(AX), X1
+	PADDQ  96(AX), X2
+	PADDQ  112(AX), X3
+	PADDQ  128(AX), X0
+	PADDQ  144(AX), X1
+	PADDQ  160(AX), X2
+	PADDQ  176(AX), X3
+	PADDQ  192(AX), X0
+	PADDQ  208(AX), X1
+	PADDQ  224(AX), X2
+	PADDQ  240(AX), X3
+	ADDQ   $0x00000100, AX
+	SUBQ   $0x00000100, CX
+	JNZ    more
+	PADDQ  X1, X0
+	PADDQ  X3, X2
+	PADDQ  X2, X0
+	MOVO   X0, X1
+	PSRLDQ $0x08, X1
+	PADDQ  X1, X0
+	MOVQ   X0, AX
+	MOVQ   AX, ret+16(FP)
+	RET
+
 // func readAhead(p *byte, n int) uint64
 // Requires: MMX+, SSE2
 TEXT ·readAhead(SB), NOSPLIT, $0-24

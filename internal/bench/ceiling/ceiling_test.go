@@ -30,7 +30,7 @@ func TestCeilingsArePositive(t *testing.T) {
 func BenchmarkStream(b *testing.B) {
 	m := NewMemory(256 << 20)
 	for i, read := range reads {
-		b.Run([]string{"go", "ahead", "four"}[i], func(b *testing.B) {
+		b.Run([]string{"go", "one", "ahead", "four"}[i], func(b *testing.B) {
 			b.SetBytes(int64(8 * len(m.words)))
 			for b.Loop() {
 				sink.Add(read(m.words))

@@ -4,5 +4,5 @@
 // measured in the same run because a shared machine drifts.
 //
 // Nothing goes in but the number of threads; bytes/s and operations/s come out,
-// the best of the rounds. The package knows nothing of models.
+// medians of the rounds. The package knows nothing of models.
 package ceiling

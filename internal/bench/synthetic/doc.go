@@ -4,6 +4,7 @@
 //
 // In go a [Model] and a seed, out comes a file, the same bytes everywhere. The
 // weights are packed blocks of random codes whose scales keep activations
-// finite; the vocabulary is a byte-level one with made-up merges. The package
-// knows nothing of kernels or of measuring.
+// finite; the vocabulary is a byte-level one with made-up merges. [Plain] makes
+// of a quantised model the one whose weights are the same numbers in float32.
+// The package knows nothing of kernels or of measuring.
 package synthetic

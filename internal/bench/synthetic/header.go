@@ -15,13 +15,16 @@ func roundUp(n int64) int64 { return (n + alignment - 1) / alignment * alignment
 // types are the numbers of the dtypes in GGUF.
 var types = map[tensor.DType]uint32{tensor.F32: 0, tensor.Q4_0: 2, tensor.Q8_0: 8, tensor.Q6_K: 14}
 
-// header returns what stands before the tensors' data, padded.
-func (m Model) header() []byte {
+// pair is a key of the metadata and its value.
+type pair struct {
+	key   string
+	value any // string, []string, []int32, uint32, float32 or bool
+}
+
+// metadata returns the model's pairs.
+func (m Model) metadata() []pair {
 	tokens, kinds, merges := vocabulary(m.Vocab)
-	pairs := []struct {
-		key   string
-		value any
-	}{
+	return []pair{
 		{"general.architecture", "llama"},
 		{"general.name", m.Name},
 		{"general.file_type", m.FileType},
@@ -45,7 +48,10 @@ func (m Model) header() []byte {
 		{"tokenizer.ggml.eos_token_id", uint32(2)},
 		{"tokenizer.ggml.add_bos_token", false},
 	}
-	list := m.weights()
+}
+
+// header returns what stands before the tensors' data, padded.
+func header(pairs []pair, list []weight) []byte {
 	le := binary.LittleEndian
 	b := le.AppendUint32([]byte("GGUF"), 3)
 	b = le.AppendUint64(b, uint64(len(list)))

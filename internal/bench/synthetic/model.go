@@ -84,31 +84,38 @@ func Ensure(dir string, m Model) (string, error) {
 	if info, err := os.Stat(path); err == nil && info.Size() == m.Size() {
 		return path, nil
 	}
+	return path, replace(path, func(f io.Writer) error {
+		hash := sha256.New()
+		if err := m.Write(io.MultiWriter(f, hash)); err != nil {
+			return err
+		}
+		if got := hex.EncodeToString(hash.Sum(nil)); m.SHA256 != "" && got != m.SHA256 {
+			return fmt.Errorf("SHA-256 %s, want %s: the generator has changed", got, m.SHA256)
+		}
+		return nil
+	})
+}
+
+// replace writes a file that appears whole or not at all.
+func replace(path string, write func(io.Writer) error) error {
+	dir, name := filepath.Split(path)
 	if err := os.MkdirAll(dir, 0o755); err != nil {
-		return "", err
+		return err
 	}
-	f, err := os.CreateTemp(dir, m.Name+".*.tmp")
+	f, err := os.CreateTemp(dir, name+".*.tmp")
 	if err != nil {
-		return "", err
+		return err
 	}
 	defer os.Remove(f.Name()) // nothing once it is renamed
-	defer f.Close()
-	hash := sha256.New()
-	if err := m.Write(io.MultiWriter(f, hash)); err != nil {
-		return "", fmt.Errorf("%s: %w", path, err)
+	if err := errors.Join(write(f), f.Chmod(0o644), f.Close()); err != nil {
+		return fmt.Errorf("%s: %w", path, err)
 	}
-	if got := hex.EncodeToString(hash.Sum(nil)); m.SHA256 != "" && got != m.SHA256 {
-		return "", fmt.Errorf("%s: SHA-256 %s, want %s: the generator has changed", path, got, m.SHA256)
-	}
-	if err := errors.Join(f.Chmod(0o644), f.Close()); err != nil {
-		return "", err
-	}
-	return path, os.Rename(f.Name(), path)
+	return os.Rename(f.Name(), path)
 }
 
 // Size returns the bytes of the file.
 func (m Model) Size() int64 {
-	size := int64(len(m.header()))
+	size := int64(len(header(m.metadata(), m.weights())))
 	for _, w := range m.weights() {
 		size += roundUp(w.bytes())
 	}
@@ -118,7 +125,7 @@ func (m Model) Size() int64 {
 // Write writes the file.
 func (m Model) Write(to io.Writer) error {
 	out := bufio.NewWriterSize(to, 1<<20)
-	if _, err := out.Write(m.header()); err != nil {
+	if _, err := out.Write(header(m.metadata(), m.weights())); err != nil {
 		return err
 	}
 	r := rand.NewChaCha8(sha256.Sum256([]byte(m.Name)))

@@ -7,6 +7,7 @@ import (
 	"math"
 	"os"
 	"path/filepath"
+	"slices"
 	"testing"
 
 	"github.com/farlabs/inference/kernels/quant"
@@ -112,5 +113,49 @@ func TestEnsureKeepsWhatIsThereAndRefusesAnotherHash(t *testing.T) {
 	}
 	if left, _ := filepath.Glob(filepath.Join(dir, "*.tmp")); len(left) > 0 {
 		t.Errorf("left behind: %v", left)
+	}
+}
+
+func TestPlainHoldsTheSameNumbers(t *testing.T) {
+	dir := t.TempDir()
+	packed, err := Ensure(dir, tiny)
+	if err != nil {
+		t.Fatal(err)
+	}
+	path := filepath.Join(dir, "plain.gguf")
+	if err := Plain(path, packed); err != nil {
+		t.Fatal(err)
+	}
+	values := func(path, name string) []float32 {
+		c, err := weights.Open(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer c.Close()
+		if _, err := model.ReadSpec(c); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := tokenizer.FromGGUF(c); err != nil {
+			t.Fatal(err)
+		}
+		x, _ := c.Tensor(name)
+		raw, err := c.Data(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		n := 1
+		for _, d := range x.Shape {
+			n *= d
+		}
+		v := make([]float32, n)
+		if err := quant.Dequantize(v, x.DType, raw); err != nil {
+			t.Fatal(err)
+		}
+		return v
+	}
+	for _, w := range tiny.weights() {
+		if a, b := values(packed, w.name), values(path, w.name); !slices.Equal(a, b) {
+			t.Errorf("%s differs", w.name)
+		}
 	}
 }

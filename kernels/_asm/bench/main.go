@@ -12,24 +12,27 @@ import (
 
 func main() {
 	ConstraintExpr("amd64,!purego")
-	readAhead()
+	readOne("readOne", 0, "")
+	readOne("readAhead", 4096, " and asks for what comes 4 KiB later")
 	readFour()
 	multiply("multiply512", reg.Z31, []reg.VecPhysical{
 		reg.Z0, reg.Z1, reg.Z2, reg.Z3, reg.Z4, reg.Z5, reg.Z6, reg.Z7, reg.Z8, reg.Z9, reg.Z10, reg.Z11})
 	Generate()
 }
 
-// readAhead sums one stream and asks for what comes 4 KiB later. 16 bytes a
-// load: memory is slower than that by far, and every processor can do it.
-func readAhead() {
-	TEXT("readAhead", attr.NOSPLIT, "func(p *byte, n int) uint64")
+// readOne sums one stream, with or without asking for what comes later. 16
+// bytes a load: memory is slower than that by far, and every processor can.
+func readOne(name string, ahead int, how string) {
+	TEXT(name, attr.NOSPLIT, "func(p *byte, n int) uint64")
 	Pragma("noescape")
-	Doc("readAhead sums n bytes, a multiple of 256 above 0, as 64-bit integers, from one place on. p is aligned to 16 bytes.")
+	Doc(name + " sums n bytes, a multiple of 256 above 0, as 64-bit integers, from one place on" + how + ". p is aligned to 16 bytes.")
 	p, n := Load(Param("p"), GP64()), Load(Param("n"), GP64())
 	s := sums()
 	Label("more")
 	for line := 0; line < 256; line += 64 {
-		PREFETCHT0(Mem{Base: p, Disp: 4096 + line})
+		if ahead > 0 {
+			PREFETCHT0(Mem{Base: p, Disp: ahead + line})
+		}
 		for i := range s {
 			PADDQ(Mem{Base: p, Disp: line + 16*i}, s[i])
 		}

@@ -68,7 +68,7 @@ func message(f *fields) chat.Message {
 	m := chat.Message{Role: roles[role], Name: f.string("name")}
 	switch {
 	case role == "tool" || role == "function":
-		f.fail("role", "%s messages are not served yet", role)
+		f.fail("role", "%s messages are not served yet, as no tools are: send the result in a user message", role)
 	case role == "":
 		f.fail("role", "want system, developer, user or assistant")
 	case m.Role == "":
@@ -76,7 +76,7 @@ func message(f *fields) chat.Message {
 	}
 	for _, name := range []string{"tool_calls", "function_call", "tool_call_id", "audio"} {
 		if r, ok := f.get(name); ok && !empty(r) {
-			f.fail(name, "not served yet")
+			f.fail(name, "not served yet; leave it out")
 		}
 	}
 	m.Content = content(f, role)

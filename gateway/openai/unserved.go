@@ -51,6 +51,14 @@ var unserved = map[string]func(json.RawMessage) bool{
 	"documents":                  empty,
 	"typical_p":                  oneOf("1", "1.0", "0"),
 	"mirostat":                   oneOf("0"),
+	"repeat_penalty":             oneOf("1", "1.0"), // llama.cpp's name; repetition_penalty is served
+	"tfs_z":                      oneOf("1", "1.0"),
+	"dynatemp_range":             oneOf("0", "0.0"),
+	"xtc_probability":            oneOf("0", "0.0"),
+	"dry_multiplier":             oneOf("0", "0.0"),
+	"top_a":                      oneOf("0", "0.0"),
+	"no_repeat_ngram_size":       oneOf("0"),
+	"n_predict":                  oneOf("-1"), // llama.cpp's max_tokens
 	"watermark":                  oneOf("false"),
 	"prompt_embeds":              never,
 	"lora":                       empty,

@@ -149,7 +149,7 @@ func (f *serving) run(c *cobra.Command) (err error) {
 	if f.json {
 		cli.NewJSONLines(c.OutOrStdout()).Write(started)
 	} else {
-		fmt.Fprintf(c.OutOrStdout(), "Serving %s on %s (%d nodes connected)\n", strings.Join(started.Models, ", "), started.URL, started.Peers)
+		fmt.Fprintf(c.OutOrStdout(), "Serving %s on %s (%s connected)\n", strings.Join(started.Models, ", "), started.URL, cli.Plural(started.Peers, "node"))
 		fmt.Fprintf(c.OutOrStdout(), "  OpenAI base URL: %s/v1\n", started.URL)
 	}
 	told := f.farewell(ctx, c.OutOrStdout(), slowStop)

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"fmt"
 	"strings"
 
 	"github.com/farlabs/inference/farnet"
@@ -40,7 +39,7 @@ func (p *printer) event(e node.Event) {
 			p.invite(string(e.Model))
 			return
 		}
-		say("Connected: %s, %d of them serve %s", plural(e.Peers, "node"), e.Serving, e.Model)
+		say("Connected: %s, %d of them serve %s", cli.Plural(e.Peers, "node"), e.Serving, e.Model)
 	case node.EventBlocks:
 		say("Blocks %s of %d (%s)", e.Blocks, e.Total, e.Why)
 	case node.EventLoading:
@@ -49,7 +48,7 @@ func (p *printer) event(e node.Event) {
 		say("Serving %s blocks %s · %.0f tok/s decode, %.0f tok/s prefill over them · weights %s, KV cache up to %s, taken as sessions need it",
 			e.Model, e.Blocks, e.DecodeRate, e.PrefillRate, node.Bytes(e.WeightBytes), node.Bytes(e.KVBytes))
 	case node.EventLeaving:
-		say("Leaving: saying goodbye, %s go on elsewhere", plural(e.Sessions, "session"))
+		say("Leaving: saying goodbye, %s go on elsewhere", cli.Plural(e.Sessions, "session"))
 	case node.EventStopped:
 		say("Stopped")
 	}
@@ -85,11 +84,4 @@ func best(addrs []string) string {
 		return "ADDRESS"
 	}
 	return addrs[0]
-}
-
-func plural(n int, noun string) string {
-	if n == 1 {
-		return "1 " + noun
-	}
-	return fmt.Sprintf("%d %ss", n, noun)
 }

@@ -32,6 +32,7 @@ func Main(root *cobra.Command) int {
 		}
 		cancel(&Interrupted{s})
 		<-signals
+		fmt.Fprintf(os.Stderr, "%s: ended at once by a second signal\n", root.Name())
 		os.Exit(130)
 	}()
 	root.SilenceErrors, root.SilenceUsage = true, true

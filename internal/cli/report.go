@@ -77,3 +77,11 @@ func Have(e catalog.Entry) bool {
 	_, err := catalog.Resolve(string(e.ID), catalog.CacheDir())
 	return err == nil
 }
+
+// Plural returns "1 node", "2 nodes".
+func Plural(n int, noun string) string {
+	if n == 1 {
+		return "1 " + noun
+	}
+	return fmt.Sprintf("%d %ss", n, noun)
+}

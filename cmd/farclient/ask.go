@@ -7,6 +7,7 @@ import (
 	"io"
 	"iter"
 	"os"
+	"regexp"
 	"strings"
 	"time"
 
@@ -168,7 +169,7 @@ func (f *asking) run(c *cobra.Command, prompt string) (err error) {
 			fmt.Fprintln(out) // the error gets a line of its own
 		}
 		if errors.Is(err, pipeline.ErrNoRoute) && len(f.bootstrap) > 0 && client.Node().Alone() {
-			return fmt.Errorf("%w\n%w", err, errUnreachable)
+			return fmt.Errorf("%w\n%w", show(err), errUnreachable)
 		}
 		return explain(err)
 	}
@@ -237,8 +238,23 @@ func (f *asking) report(a answer) {
 
 func ms(d time.Duration) float64 { return float64(d) / 1e6 }
 
+// inside is what errors of a session begin with, which says nothing to people.
+var inside = regexp.MustCompile(`^(prompt|token \d+): session [0-9a-f]+: `)
+
+// shown is an error in words for people.
+type shown struct {
+	text string
+	err  error
+}
+
+func (s *shown) Error() string { return s.text }
+func (s *shown) Unwrap() error { return s.err }
+
+func show(err error) error { return &shown{inside.ReplaceAllString(err.Error(), ""), err} }
+
 // explain adds to an error what to do next.
 func explain(err error) error {
+	err = show(err)
 	switch {
 	case errors.Is(err, pipeline.ErrNoRoute):
 		return fmt.Errorf("%w\nSee what is served: farclient network (with the same --bootstrap); add a node: start_node --model …", err)

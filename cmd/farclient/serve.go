@@ -103,6 +103,10 @@ func (f *serving) run(c *cobra.Command) (err error) {
 	if err := f.check(); err != nil {
 		return err
 	}
+	g := f.gateway()
+	if err := g.Validate(); err != nil {
+		return &cli.UsageError{Err: err}
+	}
 	log, err := cli.Logger(f.logs, slog.LevelInfo)
 	if err != nil {
 		return err
@@ -127,7 +131,6 @@ func (f *serving) run(c *cobra.Command) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, client.Close()) }()
-	g := f.gateway()
 	g.Network, g.Log = client, log
 	started := served{Event: "listening", URL: "http://" + l.Addr().String()}
 	for i, spec := range f.models {

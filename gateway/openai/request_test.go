@@ -76,6 +76,16 @@ func TestEveryUnservedFieldIsNamed(t *testing.T) {
 	if err == nil || !strings.Contains(err.Error(), "grammar, guided_json, tools") {
 		t.Error(err)
 	}
+	for _, message := range []string{
+		`{"role":"tool","content":"x","tool_call_id":"1"}`, `{"role":"assistant","content":"x","tool_calls":[{}]}`,
+		`{"role":"user","content":[{"type":"image_url","image_url":"data:"}]}`,
+	} {
+		_, err := ParseChat([]byte(`{"model":"m","messages":[` + message + `]}`))
+		var e *Error
+		if !errors.As(err, &e) || e.Code != "unsupported_parameter" || !strings.HasPrefix(e.Param, "messages[0].") {
+			t.Errorf("%s: %+v", message, e)
+		}
+	}
 }
 
 func TestFieldsThatAskForNothingAreAccepted(t *testing.T) {

@@ -64,6 +64,9 @@ var unserved = map[string]func(json.RawMessage) bool{
 	"lora":                       empty,
 }
 
+// codeUnserved is the code of an error that names what is not served yet.
+const codeUnserved = "unsupported_parameter"
+
 // refuseUnserved names every field that cannot be honoured.
 func refuseUnserved(f *fields) *Error {
 	var names []string
@@ -77,7 +80,7 @@ func refuseUnserved(f *fields) *Error {
 	}
 	sort.Strings(names)
 	return &Error{
-		Param: names[0], Code: "unsupported_parameter",
+		Param: names[0], Code: codeUnserved,
 		Message: "not served yet: " + strings.Join(names, ", ") + "; leave it out",
 	}
 }

@@ -106,6 +106,29 @@ func TestStepThatMakesMoreThanTheWindowIsRefused(t *testing.T) {
 	})
 }
 
+func TestStepsThatWaitAreBounded(t *testing.T) {
+	run(t, func(r *rig) {
+		n := r.node("n", all, nil)
+		rt := r.client.session([]*node{n})
+		rt.open()
+		release := hold(n)
+		send := func(steps int) {
+			for range steps {
+				rt.send(rt.ids(tokens(1, 1), row(0, int(rt.seq), 1, wire.WantNone)))
+			}
+			nap(time.Second)
+		}
+		send(512) // what a session may have waiting
+		if l := n.Load(); l.Queue != 512 || len(r.client.fails) != 0 {
+			t.Fatalf("%+v, %v", l, r.client.failed())
+		}
+		send(1)
+		rt.wantFail(wire.CodeLimit)
+		release()
+		rt.close()
+	})
+}
+
 func TestBusyWhenABoundIsMet(t *testing.T) {
 	t.Run("sessions", func(t *testing.T) {
 		run(t, func(r *rig) {

@@ -57,12 +57,13 @@ $(BENCHSTAT): tools.versions
 	@mkdir -p $(TOOLS)
 	GOBIN=$(abspath $(TOOLS)) $(GO) install $$(grep benchstat tools.versions)
 
-check: $(STATICCHECK) cross ## formatting, vet, staticcheck, other systems
+check: $(STATICCHECK) cross ## formatting, vet, staticcheck, other systems, licences
 	@test -z "$$(gofmt -l . | tee /dev/stderr)" || { echo 'run: make fmt'; exit 1; }
 	$(GO) vet $(PKGS)
 	$(GO) test -tags invariants -count 1 ./kernels/tensor ./model -short
 	$(STATICCHECK) $(PKGS)
 	$(GO) mod verify >/dev/null
+	bash scripts/licenses.sh --check
 
 cross: ## build for macOS and Windows
 	GOOS=darwin GOARCH=arm64 $(GO) build ./...

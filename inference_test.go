@@ -114,14 +114,17 @@ func TestNodeRecordKeepsItsLimits(t *testing.T) {
 		t.Fatal(err)
 	}
 	for what, spoil := range map[string]func(*NodeRecord){
-		"no peer":         func(r *NodeRecord) { r.Peer = "" },
-		"long name":       func(r *NodeRecord) { r.Name = strings.Repeat("n", 65) },
-		"many addresses":  func(r *NodeRecord) { r.Addrs = make([]string, 33) },
-		"a long address":  func(r *NodeRecord) { r.Addrs = []string{strings.Repeat("a", 257)} },
-		"no model":        func(r *NodeRecord) { r.Model = "" },
-		"empty blocks":    func(r *NodeRecord) { r.Blocks.End = 0 },
-		"blocks too many": func(r *NodeRecord) { r.Total = 9 },
-		"unknown state":   func(r *NodeRecord) { r.State = "resting" },
+		"no peer":                      func(r *NodeRecord) { r.Peer = "" },
+		"many addresses":               func(r *NodeRecord) { r.Addrs = make([]string, 33) },
+		"a long address":               func(r *NodeRecord) { r.Addrs = []string{strings.Repeat("a", 257)} },
+		"a long name":                  func(r *NodeRecord) { r.Name = strings.Repeat("a", MaxName+1) },
+		"a name that moves the cursor": func(r *NodeRecord) { r.Name = "otter\x1b[2J" },
+		"a name of two lines":          func(r *NodeRecord) { r.Name = "otter\nbadger" },
+		"a name of no text":            func(r *NodeRecord) { r.Name = "\xff" },
+		"no model":                     func(r *NodeRecord) { r.Model = "" },
+		"empty blocks":                 func(r *NodeRecord) { r.Blocks.End = 0 },
+		"blocks too many":              func(r *NodeRecord) { r.Total = 9 },
+		"unknown state":                func(r *NodeRecord) { r.State = "resting" },
 		"many round trips": func(r *NodeRecord) {
 			r.RTTs = map[PeerID]float64{}
 			for i := range 17 {

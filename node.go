@@ -2,7 +2,10 @@ package inference
 
 import (
 	"fmt"
+	"strings"
 	"time"
+	"unicode"
+	"unicode/utf8"
 )
 
 // NodeState is what a node says of itself.
@@ -61,13 +64,31 @@ func (r Rates) PerSecond(b BlockRange) (decode, prefill float64) {
 	return per(r.Decode), per(r.Prefill)
 }
 
+// MaxName is the most bytes of a node's name.
+const MaxName = 64
+
+// ValidateName checks the name of a node: up to MaxName bytes that print, since
+// it is shown on other people's terminals.
+func ValidateName(name string) error {
+	if len(name) > MaxName {
+		return fmt.Errorf("a name of %d bytes: want %d at most: %w", len(name), MaxName, ErrInvalid)
+	}
+	if !utf8.ValidString(name) || strings.ContainsFunc(name, func(r rune) bool { return !unicode.IsPrint(r) }) {
+		return fmt.Errorf("name %q: a character that does not print: %w", name, ErrInvalid)
+	}
+	return nil
+}
+
 // Validate checks the limits that every receiver enforces.
 func (r *NodeRecord) Validate() error {
 	if r.Peer == "" || len(r.Peer) > 128 {
 		return fmt.Errorf("node record: peer id of %d bytes: %w", len(r.Peer), ErrInvalid)
 	}
-	if len(r.Addrs) > 32 || len(r.RTTs) > 16 || len(r.Name) > 64 || len(r.Version) > 64 || len(r.Class) > 64 {
+	if len(r.Addrs) > 32 || len(r.RTTs) > 16 || len(r.Version) > 64 || len(r.Class) > 64 {
 		return fmt.Errorf("node record of %s: a field is over its limit: %w", r.Peer.Short(), ErrInvalid)
+	}
+	if err := ValidateName(r.Name); err != nil {
+		return fmt.Errorf("node record of %s: %w", r.Peer.Short(), err)
 	}
 	for _, a := range r.Addrs {
 		if len(a) > 256 {

@@ -139,12 +139,12 @@ func (c *Config) Validate() error {
 		errs = append(errs, fmt.Errorf("identity key: %d bytes, want %d", len(c.Key), ed25519.PrivateKeySize))
 	}
 	for _, a := range c.Listen {
-		if _, err := parseAddr(a); err != nil {
+		if err := CheckListen(a); err != nil {
 			errs = append(errs, fmt.Errorf("listen: %w", err))
 		}
 	}
 	for _, a := range c.Announce {
-		if _, err := parseAddr(a); err != nil {
+		if err := CheckListen(a); err != nil {
 			errs = append(errs, fmt.Errorf("announce: %w", err))
 		}
 	}

@@ -21,8 +21,14 @@ var exampleAddr = fmt.Sprintf("/ip4/192.0.2.7/tcp/%d/p2p/12D3KooW… (%d charact
 
 // CheckListen reports what is wrong with an address to listen on or to announce.
 func CheckListen(addr string) error {
-	_, err := parseAddr(addr)
-	return err
+	addrs, err := parseAddr(addr)
+	if err != nil {
+		return err
+	}
+	if !reachable(addrs) {
+		return fmt.Errorf("address %q: no port is named: want host:port or a multiaddr such as /ip4/0.0.0.0/tcp/%d", addr, DefaultPort)
+	}
+	return nil
 }
 
 // CheckBootstrap reports what is wrong with a node's full address.
@@ -31,14 +37,22 @@ func CheckBootstrap(addr string) error {
 	if err != nil {
 		return err
 	}
-	for _, a := range info.Addrs {
+	if !reachable(info.Addrs) {
+		return fmt.Errorf("address %q: no port is named: want one like %s", addr, exampleAddr)
+	}
+	return nil
+}
+
+// reachable reports whether one of addrs names a transport.
+func reachable(addrs []ma.Multiaddr) bool {
+	for _, a := range addrs {
 		for _, p := range []int{ma.P_TCP, ma.P_QUIC_V1, ma.P_CIRCUIT} {
 			if _, err := a.ValueForProtocol(p); err == nil {
-				return nil
+				return true
 			}
 		}
 	}
-	return fmt.Errorf("address %q: no port is named: want one like %s", addr, exampleAddr)
+	return false
 }
 
 // parseAddr reads a multiaddr without a peer id, or host:port, which stands

@@ -89,11 +89,18 @@ func (s *Server) take(w http.ResponseWriter) error {
 	return nil
 }
 
+// limits tells in headers what may run at once. What is counted are requests;
+// their tokens are as many as the largest context holds.
 func (s *Server) limits(w http.ResponseWriter) {
-	h := w.Header()
-	h.Set("x-ratelimit-limit-requests", strconv.Itoa(cap(s.slots)))
-	h.Set("x-ratelimit-remaining-requests", strconv.Itoa(cap(s.slots)-len(s.slots)))
-	h.Set("x-ratelimit-reset-requests", "1s")
+	h, all, free := w.Header(), cap(s.slots), cap(s.slots)-len(s.slots)
+	for _, kind := range []struct {
+		name string
+		unit int
+	}{{"requests", 1}, {"tokens", s.context}} {
+		h.Set("x-ratelimit-limit-"+kind.name, strconv.Itoa(all*kind.unit))
+		h.Set("x-ratelimit-remaining-"+kind.name, strconv.Itoa(free*kind.unit))
+		h.Set("x-ratelimit-reset-"+kind.name, "1s")
+	}
 }
 
 // prepare finds the model of a call and completes its requests.

@@ -201,7 +201,7 @@ func TestRequestsAtOnceAreBounded(t *testing.T) {
 		<-begun
 	}
 	r := do(t, "POST", url+"/v1/chat/completions", chatBody)
-	if r.status != 429 || r.header.Get("Retry-After") != "1" || !strings.Contains(r.body, `"code":"rate_limit_exceeded"`) || r.header.Get("x-ratelimit-remaining-requests") != "0" {
+	if r.status != 429 || r.header.Get("Retry-After") != "1" || !strings.Contains(r.body, `"code":"rate_limit_exceeded"`) || r.header.Get("x-ratelimit-remaining-requests") != "0" || r.header.Get("x-ratelimit-remaining-tokens") != "0" {
 		t.Error(r)
 	}
 	if r := do(t, "GET", url+"/v1/models", ""); r.status != 200 {
@@ -209,7 +209,7 @@ func TestRequestsAtOnceAreBounded(t *testing.T) {
 	}
 	close(release)
 	for range 2 {
-		if r := <-answers; r.status != 200 || r.header.Get("x-ratelimit-limit-requests") != "2" {
+		if r := <-answers; r.status != 200 || r.header.Get("x-ratelimit-limit-requests") != "2" || r.header.Get("x-ratelimit-limit-tokens") != "1024" || r.header.Get("x-ratelimit-reset-tokens") == "" {
 			t.Error(r)
 		}
 	}

@@ -24,6 +24,7 @@ type Server struct {
 	cfg     Config
 	started time.Time
 	slots   chan struct{} // one per request that generates
+	context int           // largest of the models, positions
 	keys    [][32]byte    // SHA-256 of the API keys
 	handler http.Handler
 	network networkCache
@@ -38,6 +39,9 @@ func New(cfg Config) (*Server, error) {
 	}
 	s := &Server{cfg: cfg, started: time.Now(), slots: make(chan struct{}, cfg.MaxConcurrent), keys: hashKeys(cfg.APIKeys)}
 	s.network.from = cfg.Network
+	for _, m := range cfg.Models {
+		s.context = max(s.context, m.Context())
+	}
 	s.handler = s.guard(s.routes())
 	return s, nil
 }

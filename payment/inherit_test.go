@@ -197,6 +197,10 @@ func FuzzPurseRecords(f *testing.F) {
 	e.tab(tab)
 	f.Add(open, []byte(e))
 	f.Add(open, append([]byte{recordForget}, make([]byte, 36)...))
+	tab.signed = inference.WeiOf(5) // to no wallet
+	e = e[:0]
+	e.tab(tab)
+	f.Add([]byte(e), append([]byte{recordPromised}, make([]byte, 16)...))
 	f.Add([]byte{recordAbsorbed, 0, 0, 0, 0, 0, 0, 0, 1}, append([]byte{recordSigned}, make([]byte, 36)...))
 	f.Fuzz(func(t *testing.T, one, two []byte) {
 		s := newPurseState(3)

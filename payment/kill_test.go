@@ -119,7 +119,7 @@ func TestKilledNodeLosesLessThanATranche(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		r, err := m.Settle(childTerms().Session)
+		r, err := m.Settle("", childTerms().Session)
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -219,10 +219,14 @@ func covered(taken, voucher, credit inference.Wei, tokens uint64) error {
 
 // Settle returns the signed final receipt of a session that ended, so that a
 // client which lost it, with its process or the connection, can adopt it. A
-// session that is still open answers with OutcomeOpen.
-func (m *Meter) Settle(id inference.SessionID) (inference.Receipt, error) {
+// session that is still open answers with OutcomeOpen. Only the payer's peers get
+// one: that which opened the session's series, or one that has opened another
+// series here with the payer's signature, as the process after a dead one does.
+// For all others the session is unknown.
+func (m *Meter) Settle(peer inference.PeerID, id inference.SessionID) (inference.Receipt, error) {
 	m.mu.Lock()
 	a, ok := m.sessions[id]
+	ok = ok && (a.series.peer == peer || m.speaksFor(peer, a.series.key.payer))
 	m.mu.Unlock()
 	if !ok {
 		return inference.Receipt{}, fmt.Errorf("settle: %w: %s", ErrUnknownSession, id)

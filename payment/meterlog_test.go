@@ -34,7 +34,7 @@ func TestNodeForgetsTheOldestSessionsAndCheapestSeries(t *testing.T) {
 	if n := len(w.meter.sessions); n != maxEnded || w.meter.ended.Len() != maxEnded {
 		t.Errorf("%d sessions are kept", n)
 	}
-	if _, err := w.meter.Settle(inference.SessionID{0, 0, 1}); !errors.Is(err, ErrUnknownSession) {
+	if _, err := w.meter.Settle("client", inference.SessionID{0, 0, 1}); !errors.Is(err, ErrUnknownSession) {
 		t.Errorf("the oldest session: %v", err)
 	}
 	for i := range maxSeries {
@@ -101,7 +101,7 @@ func TestJournalStaysShort(t *testing.T) {
 	w.must(err)
 	w.meter.kill()
 	w.startMeter()
-	if r, err := w.meter.Settle(a.terms.Session); err != nil || r.Units != want.Units {
+	if r, err := w.meter.Settle("client", a.terms.Session); err != nil || r.Units != want.Units {
 		t.Errorf("after a restart %v, want %v: %v", r.Units, want.Units, err)
 	}
 }

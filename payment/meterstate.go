@@ -120,6 +120,19 @@ func (m *meterState) forget(a *Account) {
 	m.base.fold(maxRows)
 }
 
+// speaksFor reports whether a peer has opened a series with a payer's signature.
+func (m *meterState) speaksFor(peer inference.PeerID, payer inference.Address) bool {
+	if peer == "" {
+		return false
+	}
+	for k, s := range m.series {
+		if k.payer == payer && s.peer == peer {
+			return true
+		}
+	}
+	return false
+}
+
 // drop forgets a series; its sessions must have ended.
 func (m *meterState) drop(s *series) {
 	for _, a := range m.sessions {

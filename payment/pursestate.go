@@ -124,14 +124,11 @@ func (s *purseState) snapshot(put func(fill func(e *encoder)) error) error {
 			return err
 		}
 	}
-	signed := func(wallet inference.Address, w inference.Wei) error {
-		return put(func(e *encoder) { e.u8(recordSigned); e.raw(wallet[:]); e.wei(w) })
-	}
-	if err := signed(inference.Address{}, s.promised); err != nil {
+	if err := put(func(e *encoder) { e.u8(recordPromised); e.wei(s.promised) }); err != nil {
 		return err
 	}
 	for wallet, w := range s.promises {
-		if err := signed(wallet, w); err != nil {
+		if err := put(func(e *encoder) { e.u8(recordSigned); e.raw(wallet[:]); e.wei(w) }); err != nil {
 			return err
 		}
 	}
@@ -184,13 +181,12 @@ func (s *purseState) apply(record []byte) error {
 	case recordSigned:
 		var wallet inference.Address
 		d.fixed(wallet[:])
-		w := d.wei()
-		switch {
-		case d.end() != nil:
-		case wallet.IsZero():
-			s.promised = addCapped(s.promised, w)
-		case s.promises[wallet].Cmp(w) < 0:
+		if w := d.wei(); d.end() == nil && s.promises[wallet].Cmp(w) < 0 {
 			s.promises[wallet] = w
+		}
+	case recordPromised:
+		if w := d.wei(); d.end() == nil {
+			s.promised = addCapped(s.promised, w)
 		}
 	case recordAbsorbed:
 		if n := d.u64(); d.end() == nil {

@@ -10,7 +10,8 @@ import (
 
 // The kinds of records in the journals of Meter and Purse; the first byte of
 // each. Records hold whole states, so that the last one of a thing is the truth
-// and applying one twice changes nothing, except recordRow, which adds.
+// and applying one twice changes nothing, except recordRow and recordPromised, which
+// add.
 const (
 	recordSeries   = 'V' // meter: (payer, series) with its highest voucher
 	recordSession  = 'S' // meter: a session
@@ -19,6 +20,7 @@ const (
 	recordForget   = 'F' // both: the session becomes usage
 	recordDrop     = 'X' // meter: the series is forgotten
 	recordSigned   = 'W' // purse: the highest voucher to a wallet
+	recordPromised = 'P' // purse: promises of an absorbed series, which add
 	recordAbsorbed = 'M' // purse: the named series' file is contained in this one
 )
 

@@ -106,7 +106,8 @@ func (t *Tab) order(line inference.Line, n uint64) (*inference.Voucher, error) {
 }
 
 // Withdraw takes back n token·blocks of a line that were ordered and whose steps
-// were never sent: the node can bill them no more. Vouchers stay signed, so that
+// were never sent, or of which the node itself says that they failed: it can
+// bill them no more. Vouchers stay signed, so that
 // they cover later orders first. An error tells that it was not persisted; the
 // counts are right all the same.
 func (t *Tab) Withdraw(line inference.Line, n uint64) error {
@@ -152,6 +153,35 @@ func (t *Tab) Delivered(line inference.Line, n uint64) {
 // Receipt adopts a receipt of the tab's node, of this session or another; see
 // Purse.Adopt.
 func (t *Tab) Receipt(r *inference.Receipt) error { return t.purse.Adopt(r, t.hop.Signer) }
+
+// Resumed adopts the receipt that came when the node opened the session again,
+// before any step of the new epoch: of what was sent earlier only its lines are
+// billable. ahead are the token·blocks ordered since and not sent. A receipt that
+// claims more than was ordered is refused and changes nothing.
+func (t *Tab) Resumed(r *inference.Receipt, ahead inference.Units) error {
+	p := t.purse
+	if err := p.Adopt(r, t.hop.Signer); err != nil {
+		return err
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.closed || p.tabs[t.key()] != t || r.Session != t.hop.Session || r.Outcome != inference.OutcomeOpen {
+		return nil
+	}
+	if err := t.tally.Reopen(r.Units, ahead); err != nil {
+		return &ReceiptError{r.Session, r.Node, err}
+	}
+	t.horizon.Withdraw(t.tally.Due().Total())
+	err := t.commit()
+	if err == nil {
+		err = p.append(func(e *encoder) { e.tab(t) })
+	}
+	if err != nil {
+		return fmt.Errorf("resume tab: %w", err)
+	}
+	p.trim()
+	return nil
+}
 
 // Tally returns the counts.
 func (t *Tab) Tally() Tally {

@@ -25,6 +25,7 @@ var ErrLine = errors.New("no such billing line")
 //	Drop       –                                    computed or queued, never sent on
 //	Withdraw   ordered, its steps were never sent   –
 //	Advance    receipt while the session is open    –
+//	Reopen     receipt with a new epoch             –
 //	Agree      receipt of the session's end         –
 //
 // What is billable is Done. The two Done differ while work or news of it is
@@ -97,6 +98,23 @@ func (t *Tally) Advance(figure inference.Units) error {
 			t.Deliver(inference.Line(i), n-t.Done[i])
 		}
 	}
+	return nil
+}
+
+// Reopen takes the node's figure as it stands between two epochs, when nothing
+// is under way: what was sent before and is not in it failed, was given back at
+// the node and can be billed no more. ahead is ordered for the new epoch, none of
+// it sent. A figure above what was ordered before that is refused and changes
+// nothing.
+func (t *Tally) Reopen(figure, ahead inference.Units) error {
+	before := *t
+	for i, n := range ahead {
+		before.Bound[i] -= min(n, before.Bound[i])
+	}
+	if err := before.within(figure, 0); err != nil {
+		return err
+	}
+	*t = Tally{Open: ahead, Done: figure, Bound: figure.Add(ahead)}
 	return nil
 }
 

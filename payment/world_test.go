@@ -200,7 +200,7 @@ func (w *world) killNode() {
 			continue
 		}
 		p.account = nil
-		r, err := w.meter.Settle(p.id)
+		r, err := w.meter.Settle("client", p.id)
 		w.must(err)
 		if r.Outcome != inference.OutcomeNodeFault {
 			w.t.Fatalf("outcome %s after the node died", r.Outcome)
@@ -240,7 +240,7 @@ func (w *world) killClient() {
 func (w *world) reconcile() {
 	w.t.Helper()
 	for _, id := range w.purse.Claims(w.signer()) {
-		r, err := w.meter.Settle(id)
+		r, err := w.meter.Settle("client", id)
 		if errors.Is(err, ErrUnknownSession) {
 			w.must(w.purse.Lost(id, w.signer()))
 			continue
@@ -266,7 +266,7 @@ func (w *world) equal() {
 		cost, _ := testQuote.Cost(p.billed)
 		amounts[p.series], _ = amounts[p.series].Add(cost)
 		sum, _ = sum.Add(cost)
-		r, err := w.meter.Settle(p.id)
+		r, err := w.meter.Settle("client", p.id)
 		if errors.Is(err, ErrUnknownSession) && p.billed.Total() == 0 {
 			continue
 		}

@@ -83,6 +83,45 @@ func (a *hopAccount) delivered(rows []wire.Row, blocks int) {
 	}
 }
 
+// failedAt takes back what hop i was sent in this epoch and did not send on: it
+// has failed there, by the hop's own word, which follows its last Progress. So
+// a node that takes steps and fails each time is owed for none of them.
+func (s *Session) failedAt(i int) {
+	h := s.hops[i]
+	if h.account == nil {
+		return
+	}
+	var units inference.Units
+	for seq, p := range s.waiting {
+		if seq <= h.counted || i > p.until {
+			continue
+		}
+		for _, r := range p.rows {
+			units[r.Line] += uint64(r.N) * uint64(h.Blocks.Len())
+		}
+	}
+	h.counted = s.seq // nothing of this epoch counts any more
+	for line, n := range units {
+		if n == 0 {
+			continue
+		}
+		if err := h.account.Withdraw(inference.Line(line), n); err != nil {
+			s.p.parts.Log.Warn("account", "peer", h.Peer(), "err", err)
+		}
+	}
+}
+
+// resumed takes the receipt that came with Opened. Whatever the hop was sent in
+// earlier epochs, it bills what stands there and no more.
+func (s *Session) resumed(h *hop, r *inference.Receipt) {
+	if h.account == nil || r == nil || r.Session != s.id || r.Epoch != s.epoch {
+		return
+	}
+	if err := h.account.Resumed(r, h.account.unsent); err != nil {
+		s.p.parts.Log.Warn("receipt refused", "session", s.id.String()[:8], "peer", h.Peer(), "err", err)
+	}
+}
+
 // sentOn counts the steps that hop i says it has sent on, up to seq: they are
 // billable, whether or not their output comes. Each step counts once; output
 // counts for the hops that have not said so yet.

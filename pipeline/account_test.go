@@ -70,6 +70,13 @@ func (l *ledger) Close() error {
 	return nil
 }
 
+func (l *ledger) Resumed(r *inference.Receipt, ahead inference.Units) error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.ordered, l.delivered = r.Units.Add(ahead), r.Units
+	return nil
+}
+
 func (l *ledger) Receipt(*inference.Receipt) error                  { return nil }
 func (l *ledger) Claims(inference.Address) []inference.SessionID    { return nil }
 func (l *ledger) Adopt(*inference.Receipt, inference.Address) error { return nil }

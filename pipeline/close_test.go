@@ -8,8 +8,10 @@ import (
 	"sync/atomic"
 	"testing"
 
+	"github.com/farlabs/inference"
 	"github.com/farlabs/inference/kernels/device"
 	"github.com/farlabs/inference/kernels/tensor"
+	"github.com/farlabs/inference/pipeline/wire"
 )
 
 // mappedEnds have a head that takes until it may go on, and weights that may be gone.
@@ -80,17 +82,32 @@ func TestClosedPipelineEndsItsSessionsBeforeTheWeightsGo(t *testing.T) {
 	p.parts.Exchange.Wait()
 }
 
+// dialling are Links that reach nobody until the caller gives up.
+type dialling struct{ begun chan struct{} }
+
+func (d dialling) Connect(ctx context.Context, _ inference.PeerID) error {
+	select {
+	case d.begun <- struct{}{}:
+	default:
+	}
+	<-ctx.Done()
+	return ctx.Err()
+}
+
+func (dialling) Send(inference.PeerID, *wire.Frame) error { return nil }
+
 func TestClosedClientEndsSessionsWithoutBlame(t *testing.T) {
 	s, blamed := failing(t)
 	x := s.p.parts.Exchange
 	c := &Client{exchange: x, queue: device.NewQueue(1)}
-	s.p.parts.Links = unreachable{}
-	s.enter(nil)
+	links := dialling{make(chan struct{}, 1)}
+	s.p.parts.Links = links
 	done := make(chan error)
 	go func() {
 		_, err := s.Step(context.Background(), nil, nil)
 		done <- err
 	}()
+	<-links.begun
 	if err := c.Close(); err != nil {
 		t.Error(err)
 	}

@@ -113,10 +113,22 @@ func kindOf(c wire.Code) FailureKind {
 		return FailEdge
 	case wire.CodeNoSession, wire.CodeDeadline:
 		return FailGone
-	case wire.CodeInternal, wire.CodeCutShort, wire.CodeStale:
+	case wire.CodeInternal, wire.CodeCutShort:
 		return FailFaulty
 	}
 	return FailRefused
+}
+
+// endsEpoch reports whether a Fail with this code, of a hop that has opened the
+// session, always ends the epoch there, so that nothing is sent on after it.
+// Other codes also refuse single messages, or come before the hop's last word on
+// what it has sent.
+func endsEpoch(c wire.Code) bool {
+	switch c {
+	case wire.CodeInternal, wire.CodeBusy, wire.CodeNextHop, wire.CodeCutShort:
+		return true
+	}
+	return false
 }
 
 // priceError is ErrPriceCeiling in USD; it unwraps to the planner's error, in wei.

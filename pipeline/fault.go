@@ -74,13 +74,13 @@ func (s *Session) condemn(he *HopError) {
 		// The directory keeps it out until it answers again; where there is
 		// nobody else, a peer that was only slow may then be asked again.
 		s.p.parts.Directory.Suspect(he.Peer)
-		s.shun(he.Peer, 10*time.Second, 500*time.Millisecond)
+		s.distrust(he.Peer, 10*time.Second, 500*time.Millisecond)
 	case FailBusy:
 		s.shun(he.Peer, 2*time.Second, max(he.retryAfter, 500*time.Millisecond))
 	case FailLeaving:
 		s.shun(he.Peer, 30*time.Second, 2*time.Second)
 	case FailRefused, FailFaulty:
-		s.shun(he.Peer, 30*time.Second, time.Second)
+		s.distrust(he.Peer, 30*time.Second, time.Second)
 	}
 }
 

@@ -211,13 +211,13 @@ func (c *choice) push(tok Token, end, full bool) Delta {
 	if end {
 		// The token that ends the text is not part of it.
 		d.Text, d.Tokens = c.text.flush()
-		d.Finish = FinishStop
+		d.Finish, d.Cut = FinishStop, []inference.TokenID{tok.ID}
 	} else {
 		var stopped bool
 		d.Text, d.Tokens, stopped = c.text.push(tok)
 		switch {
 		case stopped:
-			d.Finish = FinishStop
+			d.Finish, d.Cut = FinishStop, c.text.cut
 		case full:
 			text, toks := c.text.flush()
 			d.Text += text

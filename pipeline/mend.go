@@ -220,7 +220,5 @@ func (s *Session) opened(h *hop, m *wire.Opened) {
 	if purse := s.p.parts.Purse; purse != nil {
 		s.p.parts.Exchange.claim(h.Peer(), h.Offer.Record.Signer, purse)
 	}
-	if m.Receipt != nil && h.account != nil {
-		s.receipt(h.Peer(), m.Receipt)
-	}
+	s.resumed(h, m.Receipt)
 }

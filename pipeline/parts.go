@@ -73,12 +73,17 @@ type Account interface {
 	// Voucher returns one that is higher than all before, for a node that has
 	// refused one.
 	Voucher() (*inference.Voucher, error)
-	// Withdraw takes back work that was ordered and whose steps were never sent.
+	// Withdraw takes back work that was ordered and whose steps were never sent,
+	// or failed at the node by its own word.
 	Withdraw(line inference.Line, units uint64) error
 	// Delivered counts work that came back.
 	Delivered(line inference.Line, units uint64)
 	// Receipt takes a receipt of the node; an error says how it disagrees.
 	Receipt(r *inference.Receipt) error
+	// Resumed takes the receipt that comes when the node opens the session, in the
+	// first epoch or another. What was sent before and is not in it failed, and is
+	// owed no more; ahead is ordered and not sent yet.
+	Resumed(r *inference.Receipt, ahead inference.Units) error
 	// Close ends the session's part of the account.
 	Close() error
 }

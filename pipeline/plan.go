@@ -23,8 +23,13 @@ const (
 type avoided struct {
 	rather time.Time // until then anybody else is asked first …
 	never  time.Time // … and until then it is not asked at all
-	times  int       // that it failed since the session last got on with it
+	times  int       // that it was shunned in this session
+	faults int       // of them, those that were a failure of its own
 }
+
+// maxFaults is how often a peer may fail a session before anybody else is asked
+// first for the rest of the session's life.
+const maxFaults = 2
 
 // shun has a peer avoided: others are preferred for rather, and it is left
 // alone for never, longer every time that it fails again.
@@ -32,7 +37,15 @@ func (s *Session) shun(peer inference.PeerID, rather, never time.Duration) {
 	a := s.avoid[peer]
 	now := time.Now()
 	never = min(never<<min(a.times, 8), max(never, 10*time.Second))
-	s.avoid[peer] = avoided{rather: now.Add(rather), never: now.Add(never), times: a.times + 1}
+	s.avoid[peer] = avoided{rather: now.Add(rather), never: now.Add(never), times: a.times + 1, faults: a.faults}
+}
+
+// distrust is shun for a peer that has failed, not merely been busy or leaving.
+func (s *Session) distrust(peer inference.PeerID, rather, never time.Duration) {
+	s.shun(peer, rather, never)
+	a := s.avoid[peer]
+	a.faults++
+	s.avoid[peer] = a
 }
 
 // plan returns the hops of the next route and how many of them, from the
@@ -106,24 +119,32 @@ func (s *Session) unroutable(err error) error {
 // is possible, else with those of them that may have come back.
 func (s *Session) planNow(ctx context.Context) ([]*hop, int, error) {
 	now := time.Now()
-	never, rather := map[inference.PeerID]bool{}, map[inference.PeerID]bool{}
+	// Whom not to ask: from those that had better not be asked to those that
+	// cannot be now.
+	var avoid [3]map[inference.PeerID]bool
+	for i := range avoid {
+		avoid[i] = map[inference.PeerID]bool{}
+	}
 	for peer, a := range s.avoid {
-		if now.Before(a.never) {
-			never[peer] = true
-		}
-		if now.Before(a.never) || now.Before(a.rather) {
-			rather[peer] = true
+		never, faulty, rather := now.Before(a.never), a.faults >= maxFaults, now.Before(a.rather)
+		for i, out := range []bool{never || faulty || rather, never || faulty, never} {
+			if out {
+				avoid[i][peer] = true
+			}
 		}
 	}
 	need := route.Need{
 		Digest: s.p.parts.Digest, Class: s.class, Blocks: inference.BlockRange{Start: 0, End: s.p.parts.Blocks},
 		Prefill: s.opts.ExpectPrompt, Decode: s.opts.ExpectTokens,
-		Avoid: rather, Ceiling: s.opts.Ceiling, Salt: s.salt,
+		Avoid: avoid[0], Ceiling: s.opts.Ceiling, Salt: s.salt,
 	}
 	offers := s.offers(ctx, need)
 	hops, restore, err := s.planFrom(offers, need)
-	if err != nil && len(rather) > len(never) {
-		need.Avoid = never
+	for i := 1; err != nil && i < len(avoid); i++ {
+		if len(avoid[i]) == len(avoid[i-1]) {
+			continue
+		}
+		need.Avoid = avoid[i]
 		if hops, restore, again := s.planFrom(offers, need); again == nil {
 			return hops, restore, nil
 		}

@@ -214,3 +214,48 @@ func TestUnaskedPeerIsNotTakenForIdle(t *testing.T) {
 	}
 	assign(offers[:1], nil)
 }
+
+func TestPeerThatFailedTwiceIsTheLastToBeAsked(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s, _ := failing(t)
+		all := append(s.p.parts.Directory.(list), record("b'", 2, 4, 9))
+		s.p.parts.Directory = all
+		lose := func(kind FailureKind) {
+			i := 1
+			s.hops[i].bad = false
+			s.condemn(s.hopError(i, kind, errors.New("as it says")))
+		}
+		planned := func() string {
+			s.progress = time.Now()
+			hops, _, err := s.plan(t.Context())
+			if err != nil {
+				t.Fatal(err)
+			}
+			s.hops = hops
+			return string(hops[1].Peer())
+		}
+		lose(FailFaulty)
+		if got := planned(); got != "b'" {
+			t.Fatalf("%s after a failure of b", got)
+		}
+		time.Sleep(time.Minute)
+		s.hops[1].Offer.Record, s.hops[1].bad = all[1], false // it was only unlucky and is asked again
+		lose(FailFaulty)
+		planned()
+		time.Sleep(time.Hour)
+		for range 2 { // nobody else has failed more than that
+			lose(FailBusy)
+			time.Sleep(time.Minute)
+			if got := planned(); got != "b'" {
+				t.Errorf("%s is asked, which failed twice, and b' was only busy", got)
+			}
+		}
+		lose(FailLeaving)
+		s.p.parts.Directory = all[:3]
+		if got := planned(); got != "b" {
+			t.Errorf("%s is asked where there is only b", got)
+		}
+		s.Close()
+		s.p.parts.Exchange.Wait()
+	})
+}

@@ -158,6 +158,9 @@ func (s *Session) failed(i int, m *wire.Fail) error {
 	if paid, err := s.payAgain(i, m); paid {
 		return err
 	}
+	if s.hops[i].opened && endsEpoch(m.Code) {
+		s.failedAt(i)
+	}
 	kind := kindOf(m.Code)
 	err := s.hopError(i, kind, m)
 	err.Retryable, err.retryAfter = kind == FailGone || m.Code.Retryable(), time.Duration(m.RetryAfter)*time.Millisecond

@@ -52,6 +52,9 @@ type Delta struct {
 	Text   string  // whole characters only
 	Tokens []Token // whose text is out, or partly held back for the next Delta
 	Finish Finish  // set in a choice's last Delta
+	// Cut, with Finish, are the tokens that were drawn after all of Tokens and
+	// show no text: the end-of-text token, or what a stop text took.
+	Cut []inference.TokenID
 
 	Prompt []Token          // with PromptLogProbs, in the first Delta of choice 0
 	Usage  *inference.Usage // in the very last Delta

@@ -3,6 +3,7 @@ package pipeline
 import (
 	"strings"
 
+	"github.com/farlabs/inference"
 	"github.com/farlabs/inference/model/tokenizer"
 )
 
@@ -15,6 +16,7 @@ type textStream struct {
 	held   string // decoded, may open a stop
 	out    int    // bytes of text released
 	tokens []heldToken
+	cut    []inference.TokenID // tokens that a stop text took whole
 }
 
 // heldToken is a token that is released with the text up to end.
@@ -46,7 +48,10 @@ func (t *textStream) push(tok Token) (text string, tokens []Token, stopped bool)
 		if len(t.tokens) > 0 && t.tokens[0].start < t.out {
 			cut := t.tokens[0]
 			cut.Bytes = cut.Bytes[:min(t.out-cut.start, len(cut.Bytes))]
-			tokens = append(tokens, cut.Token)
+			tokens, t.tokens = append(tokens, cut.Token), t.tokens[1:]
+		}
+		for _, k := range t.tokens {
+			t.cut = append(t.cut, k.ID)
 		}
 		t.held, t.tokens = "", nil
 		return text, tokens, true

@@ -1,6 +1,8 @@
 package pipeline
 
 import (
+	"fmt"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -50,7 +52,7 @@ func spell(text string) (ids []inference.TokenID) {
 }
 
 // show pushes ids and returns each piece of text that came out, the last of the
-// flush.
+// flush. tokens are those that came out, and those that a stop text took.
 func show(ids []inference.TokenID, stops ...string) (pieces []string, tokens []inference.TokenID, stopped bool) {
 	s := newTextStream(testTokenizer().NewStream(), stops)
 	add := func(text string, l []Token) {
@@ -59,10 +61,13 @@ func show(ids []inference.TokenID, stops ...string) (pieces []string, tokens []i
 			tokens = append(tokens, t.ID)
 		}
 	}
-	for _, id := range ids {
+	for i, id := range ids {
 		text, l, stop := s.push(Token{ID: id})
 		add(text, l)
 		if stop {
+			if tokens = append(tokens, s.cut...); len(tokens) != i+1 {
+				pieces = append(pieces, fmt.Sprintf("%d tokens are accounted for of %d", len(tokens), i+1))
+			}
 			return pieces, tokens, true
 		}
 	}
@@ -140,4 +145,46 @@ func TestStopIsFoundAcrossTokenBorders(t *testing.T) {
 			t.Fatalf("%d of %d tokens", len(tokens), len(ids))
 		}
 	})
+}
+
+// What a choice's last Delta tells makes its tokens whole: all that were drawn.
+func TestTokensWithoutTextAreToldAtTheEnd(t *testing.T) {
+	ids := spell("abcd")
+	for _, c := range []struct {
+		name  string
+		stops []string
+		end   inference.TokenID // after the text; 0: none
+		shown string
+		cut   int
+	}{
+		{"the end-of-text token", nil, 1, "abcd", 1},
+		{"a stop text", []string{"cd"}, 0, "ab", 2},
+		{"a stop text that may open when the text ends", []string{"dx"}, 1, "abcd", 1},
+		{"nothing", nil, 0, "abcd", 0},
+	} {
+		ch := choice{text: newTextStream(testTokenizer().NewStream(), c.stops)}
+		var text string
+		var all, cut []inference.TokenID
+		tell := func(d Delta) {
+			text += d.Text
+			for _, tok := range d.Tokens {
+				all = append(all, tok.ID)
+			}
+			cut = append(cut, d.Cut...)
+			if (d.Finish == "") && len(d.Cut) > 0 {
+				t.Errorf("%s: told before the end", c.name)
+			}
+		}
+		drawn := slices.Clone(ids)
+		for i, id := range ids {
+			tell(ch.push(Token{ID: id}, false, c.end == 0 && i == len(ids)-1))
+		}
+		if c.end != 0 {
+			drawn = append(drawn, c.end)
+			tell(ch.push(Token{ID: c.end}, true, false))
+		}
+		if text != c.shown || len(cut) != c.cut || !slices.Equal(append(all, cut...), drawn) {
+			t.Errorf("%s: %q, tokens %v, cut %v of %v", c.name, text, all, cut, drawn)
+		}
+	}
 }

@@ -7,6 +7,7 @@ import (
 	"io"
 	"iter"
 	"os"
+	"regexp"
 	"strings"
 	"time"
 
@@ -39,7 +40,7 @@ func (f *asking) add(c *cobra.Command) {
 	p.StringVarP(&f.model, "model", "m", defaultModel(), "catalog id or path of a GGUF file")
 	p.StringVar(&f.modelID, "model-id", "", "name for a model given by a path")
 	p.StringVar(&f.system, "system", "", "system message")
-	p.IntVar(&f.maxTokens, "max-tokens", 512, "most tokens of an answer")
+	p.IntVar(&f.maxTokens, "max-tokens", 512, "most tokens of an answer; 0: as many as fit the context")
 	p.Float32Var(&f.temperature, "temperature", 0.7, "how freely words are chosen; 0: always the likeliest")
 	p.Float32Var(&f.topP, "top-p", 0.95, "choose among the likeliest words of this total probability")
 	p.Uint64Var(&f.seed, "seed", 0, "repeat an answer: the same seed gives the same text; default: random")
@@ -60,15 +61,32 @@ func (f *asking) request(msgs []chat.Message) pipeline.Request {
 	return r
 }
 
+// check finds what is wrong with the settings before anything is joined.
+func (f *asking) check() error {
+	switch {
+	case f.maxTokens < 0:
+		return cli.Usagef("--max-tokens %d: want 0, which is as many as fit, or more", f.maxTokens)
+	case (&sample.Params{Temperature: f.temperature}).Validate() != nil:
+		return cli.Usagef("--temperature %v: want 0 to 100", f.temperature)
+	case (&sample.Params{TopP: f.topP}).Validate() != nil:
+		return cli.Usagef("--top-p %v: want 0 to 1", f.topP)
+	}
+	return f.connection.check()
+}
+
 func (f *asking) open(ctx context.Context) (*pipeline.Client, *pipeline.DistributedPipeline, error) {
-	if err := checkModel(f.model); err != nil {
+	if err := f.check(); err != nil {
+		return nil, nil, err
+	}
+	if err := checkModel(f.model, inference.ModelID(f.modelID)); err != nil {
 		return nil, nil, err
 	}
 	bar := cli.NewProgress(os.Stderr)
 	if term.IsTerminal(int(os.Stderr.Fd())) {
 		bar.Printf("Connecting to Far Labs Network …")
 	}
-	c, err := f.client(ctx, pipeline.Events{})
+	w := &waiting{w: os.Stderr, model: f.model}
+	c, err := f.client(ctx, w.events())
 	if err != nil {
 		return nil, nil, err
 	}
@@ -98,6 +116,9 @@ func run() *cobra.Command {
 			return err
 		}
 		f.loaded(s)
+		if len(args) > 0 && cli.IsModel(args[0]) {
+			return cli.Usagef("%q is a model, not a prompt; name it by a flag: farclient run --model %s \"…\"", args[0], args[0])
+		}
 		prompt := strings.Join(args, " ")
 		if prompt == "" {
 			if term.IsTerminal(int(os.Stdin.Fd())) {
@@ -144,8 +165,11 @@ func (f *asking) run(c *cobra.Command, prompt string) (err error) {
 	}
 	a, err := f.stream(c.Context(), out, p.Generate, f.request(f.messages(prompt)))
 	if err != nil {
+		if a.Text != "" {
+			fmt.Fprintln(out) // the error gets a line of its own
+		}
 		if errors.Is(err, pipeline.ErrNoRoute) && len(f.bootstrap) > 0 && client.Node().Alone() {
-			return fmt.Errorf("%w\n%w", err, errUnreachable)
+			return fmt.Errorf("%w\n%w", show(err), errUnreachable)
 		}
 		return explain(err)
 	}
@@ -214,8 +238,23 @@ func (f *asking) report(a answer) {
 
 func ms(d time.Duration) float64 { return float64(d) / 1e6 }
 
+// inside is what errors of a session begin with, which says nothing to people.
+var inside = regexp.MustCompile(`^(prompt|token \d+): session [0-9a-f]+: `)
+
+// shown is an error in words for people.
+type shown struct {
+	text string
+	err  error
+}
+
+func (s *shown) Error() string { return s.text }
+func (s *shown) Unwrap() error { return s.err }
+
+func show(err error) error { return &shown{inside.ReplaceAllString(err.Error(), ""), err} }
+
 // explain adds to an error what to do next.
 func explain(err error) error {
+	err = show(err)
 	switch {
 	case errors.Is(err, pipeline.ErrNoRoute):
 		return fmt.Errorf("%w\nSee what is served: farclient network (with the same --bootstrap); add a node: start_node --model …", err)

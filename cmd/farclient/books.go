@@ -10,9 +10,8 @@ import (
 )
 
 func usage() *cobra.Command {
-	return cli.UsageCommand("farclient", "Show what was spent", "node", func(dir string) (payment.Usage, error) {
-		return payment.ReadSpending(filepath.Join(dir, "spent"))
+	return cli.UsageCommand(cli.Books{
+		Program: "farclient", Short: "Show what was spent", Party: "node", Bound: cli.BoundUpper,
+		Read: func(dir string) (payment.Usage, error) { return payment.ReadSpending(filepath.Join(dir, "spent")) },
 	})
 }
-
-func models() *cobra.Command { return cli.ModelsCommand() }

@@ -24,7 +24,7 @@ func chatCommand() *cobra.Command {
 		Short: "Talk with a model",
 		Long: `chat reads a message per line and prints the answers. The conversation is kept
 in memory only. /reset forgets it; /exit, Ctrl-D or Ctrl-C ends.`,
-		Args: cobra.NoArgs,
+		Args: cli.NoArgs,
 	}
 	f.add(c)
 	load := cli.Settings(c, "farclient")

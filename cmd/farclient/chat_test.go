@@ -103,6 +103,15 @@ func TestAnErrorSaysWhatToDoNext(t *testing.T) {
 	}
 }
 
+func TestAnErrorNamesNoSession(t *testing.T) {
+	for _, where := range []string{"prompt", "token 17"} {
+		err := explain(fmt.Errorf("%s: session 0123abcd: %w", where, pipeline.ErrNoRoute))
+		if !errors.Is(err, pipeline.ErrNoRoute) || !strings.HasPrefix(err.Error(), "no route") {
+			t.Errorf("%q", err)
+		}
+	}
+}
+
 func TestAnAnswerKeepsRouteUsageAndFinish(t *testing.T) {
 	var out strings.Builder
 	f := &asking{}

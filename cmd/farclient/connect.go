@@ -10,6 +10,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/farlabs/inference"
+	"github.com/farlabs/inference/farnet"
 	"github.com/farlabs/inference/internal/cli"
 	"github.com/farlabs/inference/model/catalog"
 	"github.com/farlabs/inference/payment/pricing"
@@ -81,10 +82,26 @@ func ceiling(usd float64) (inference.Wei, error) {
 	return q.Dearest(), err
 }
 
+// check finds what is wrong with the settings before anything is joined.
+func (f *connection) check() error {
+	for _, a := range f.bootstrap {
+		if err := farnet.CheckBootstrap(a); err != nil {
+			return cli.Usagef("--bootstrap: %w", err)
+		}
+	}
+	if _, err := farnet.ParseSwitch(f.mdns); err != nil {
+		return cli.Usagef("--mdns: %w", err)
+	}
+	if _, err := cli.Logger(f.logs, slog.LevelInfo); err != nil {
+		return err
+	}
+	_, err := f.session()
+	return err
+}
+
 // client joins the network.
 func (f *connection) client(ctx context.Context, events pipeline.Events) (*pipeline.Client, error) {
-	level := slog.LevelInfo
-	log, err := cli.Logger(f.logs, level)
+	log, err := cli.Logger(f.logs, slog.LevelInfo)
 	if err != nil {
 		return nil, err
 	}
@@ -105,10 +122,14 @@ func (f *connection) config(o pipeline.SessionOptions) pipeline.ClientConfig {
 	return pipeline.ClientConfig{Bootstrap: f.bootstrap, MDNS: f.mdns, DataDir: f.dataDir, Defaults: o}
 }
 
-// checkModel finds a mistake in a model's name before anything is joined.
-func checkModel(spec string) error {
-	_, err := catalog.Resolve(spec, catalog.CacheDir())
-	return err
+// checkModel finds what is wrong with a model, as far as the header of its file
+// tells, before anything is joined.
+func checkModel(spec string, id inference.ModelID) error {
+	m, err := catalog.Read(spec, catalog.CacheDir(), id)
+	if err != nil {
+		return err
+	}
+	return m.Close()
 }
 
 // progress shows the one pass over a model file that makes its digest.

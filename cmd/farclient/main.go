@@ -6,7 +6,6 @@
 package main
 
 import (
-	"fmt"
 	"os"
 
 	"github.com/spf13/cobra"
@@ -20,6 +19,8 @@ func main() { os.Exit(cli.Main(root())) }
 func root() *cobra.Command {
 	c := &cobra.Command{
 		Use:   "farclient",
+		Args:  cli.NoArgs,
+		RunE:  func(c *cobra.Command, _ []string) error { return c.Help() },
 		Short: "Use language models on the Far Labs network",
 		Long: `farclient asks models that are split over many machines.
 
@@ -32,13 +33,6 @@ reconstruct the prompt: do not send secrets over a network of strangers.`,
   farclient network`,
 		Version: version.String(),
 	}
-	c.AddCommand(run(), chatCommand(), serve(), network(), models(), usage(), versionCommand())
+	c.AddCommand(run(), chatCommand(), serve(), network(), cli.ModelsCommand(), usage(), cli.VersionCommand())
 	return c
-}
-
-func versionCommand() *cobra.Command {
-	return &cobra.Command{
-		Use: "version", Short: "Print the version", Args: cobra.NoArgs,
-		Run: func(c *cobra.Command, _ []string) { fmt.Fprintln(c.OutOrStdout(), version.String()) },
-	}
 }

@@ -18,7 +18,7 @@ func network() *cobra.Command {
 	var f connection
 	var asJSON bool
 	c := &cobra.Command{
-		Use: "network", Short: "Show models, blocks and nodes of the network", Args: cobra.NoArgs,
+		Use: "network", Short: "Show models, blocks and nodes of the network", Args: cli.NoArgs,
 		Long: "network joins, looks around and prints what is served, by whom, how fast and at what price.",
 	}
 	f.add(c)
@@ -26,6 +26,9 @@ func network() *cobra.Command {
 	load := cli.Settings(c, "farclient")
 	c.RunE = func(c *cobra.Command, _ []string) (err error) {
 		if _, done, err := load(); done || err != nil {
+			return err
+		}
+		if err := f.check(); err != nil {
 			return err
 		}
 		client, err := f.client(c.Context(), pipeline.Events{})

@@ -1,12 +1,15 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"net"
 	"os"
 	"strings"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -46,7 +49,7 @@ an --api-key, and a proxy with TLS in front of it.`,
   farclient serve --listen 127.0.0.1:9000 --model smollm2-135m-instruct --bootstrap /ip4/192.0.2.7/tcp/4744/p2p/12D3Koo…
   curl 127.0.0.1:8080/v1/chat/completions -H 'Content-Type: application/json' \
     -d '{"model":"smollm2-135m-instruct","messages":[{"role":"user","content":"Hello!"}]}'`,
-		Args: cobra.NoArgs,
+		Args: cli.NoArgs,
 	}
 	f.addFlags(c)
 	load := cli.Settings(c, "farclient")
@@ -97,12 +100,19 @@ func (f *serving) run(c *cobra.Command) (err error) {
 	if len(f.modelIDs) > len(f.models) {
 		return cli.Usagef("--model-id is given %d times, --model %d times", len(f.modelIDs), len(f.models))
 	}
+	if err := f.check(); err != nil {
+		return err
+	}
+	g := f.gateway()
+	if err := g.Validate(); err != nil {
+		return &cli.UsageError{Err: err}
+	}
 	log, err := cli.Logger(f.logs, slog.LevelInfo)
 	if err != nil {
 		return err
 	}
-	for _, spec := range f.models {
-		if err := checkModel(spec); err != nil {
+	for i, spec := range f.models {
+		if err := checkModel(spec, f.id(i)); err != nil {
 			return err
 		}
 	}
@@ -121,7 +131,6 @@ func (f *serving) run(c *cobra.Command) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, client.Close()) }()
-	g := f.gateway()
 	g.Network, g.Log = client, log
 	started := served{Event: "listening", URL: "http://" + l.Addr().String()}
 	for i, spec := range f.models {
@@ -143,8 +152,53 @@ func (f *serving) run(c *cobra.Command) (err error) {
 	if f.json {
 		cli.NewJSONLines(c.OutOrStdout()).Write(started)
 	} else {
-		fmt.Fprintf(c.OutOrStdout(), "Serving %s on %s (%d nodes connected)\n", strings.Join(started.Models, ", "), started.URL, started.Peers)
+		fmt.Fprintf(c.OutOrStdout(), "Serving %s on %s (%s connected)\n", strings.Join(started.Models, ", "), started.URL, cli.Plural(started.Peers, "node"))
 		fmt.Fprintf(c.OutOrStdout(), "  OpenAI base URL: %s/v1\n", started.URL)
 	}
-	return server.Serve(ctx, l)
+	told := f.farewell(ctx, c.OutOrStdout(), slowStop)
+	err = server.Serve(ctx, l)
+	told(err == nil)
+	return err
+}
+
+// slowStop is how long serve takes to end before it says what it waits for.
+const slowStop = 300 * time.Millisecond
+
+// farewell says, from the end of ctx on, what the server does: that it waits
+// for answers that run, when that takes longer than slow, and, once the
+// returned function is called, that it has stopped. Each at most once.
+func (f *serving) farewell(ctx context.Context, w io.Writer, slow time.Duration) (stopped func(ok bool)) {
+	over := make(chan struct{})
+	said := make(chan struct{})
+	go func() {
+		defer close(said)
+		select {
+		case <-ctx.Done():
+		case <-over:
+			return
+		}
+		select {
+		case <-time.After(slow):
+			if !f.json {
+				fmt.Fprintln(w, "Stopping: answers that run get a few seconds; interrupt again to stop at once")
+			}
+		case <-over:
+		}
+	}()
+	return func(ok bool) {
+		close(over)
+		<-said
+		switch {
+		case !ok:
+		case f.json:
+			cli.NewJSONLines(w).Write(stoppedEvent{Event: "stopped"})
+		default:
+			fmt.Fprintln(w, "Stopped")
+		}
+	}
+}
+
+// stoppedEvent is the last that serve --json prints.
+type stoppedEvent struct {
+	Event string `json:"event"` // "stopped"
 }

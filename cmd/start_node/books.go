@@ -10,9 +10,8 @@ import (
 )
 
 func usage() *cobra.Command {
-	return cli.UsageCommand("start_node", "Show what was earned", "payer", func(dir string) (payment.Usage, error) {
-		return payment.ReadEarnings(filepath.Join(dir, "earned"))
+	return cli.UsageCommand(cli.Books{
+		Program: "start_node", Short: "Show what was earned", Party: "payer", Bound: cli.BoundLower,
+		Read: func(dir string) (payment.Usage, error) { return payment.ReadEarnings(filepath.Join(dir, "earned")) },
 	})
 }
-
-func models() *cobra.Command { return cli.ModelsCommand() }

@@ -1,7 +1,9 @@
 package main
 
 import (
+	"errors"
 	"path/filepath"
+	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -92,14 +94,25 @@ func TestEachFlagLandsInItsField(t *testing.T) {
 	})
 }
 
-func TestBestAddressIsReachedFromElsewhere(t *testing.T) {
-	for want, addrs := range map[string][]string{
-		"/ip4/192.0.2.7/tcp/1": {"/ip4/127.0.0.1/tcp/1", "/ip6/::1/tcp/1", "/ip4/192.0.2.7/tcp/1"},
-		"/ip4/127.0.0.1/tcp/1": {"/ip4/127.0.0.1/tcp/1"},
-		"ADDRESS":              nil,
+// TestNonsenseIsRefusedBeforeTheNodeStarts: with the name of its flag.
+func TestNonsenseIsRefusedBeforeTheNodeStarts(t *testing.T) {
+	for flag, value := range map[string]string{
+		"listen": "foo", "announce": "/ip4/1.2.3.4", "bootstrap": "192.0.2.1:4744", "mdns": "maybe",
+		"name": "two\nlines", "model-id": "Foo Bar", "metrics": "9464",
 	} {
-		if got := best(addrs); got != want {
-			t.Errorf("best(%q) = %s, want %s", addrs, got, want)
+		var f flags
+		c := &cobra.Command{Use: "start_node"}
+		f.add(c)
+		if err := c.ParseFlags([]string{"--" + flag, value}); err != nil {
+			t.Fatal(err)
+		}
+		var usage *cli.UsageError
+		if err := f.check(); !errors.As(err, &usage) || !strings.Contains(err.Error(), "--"+flag) {
+			t.Errorf("--%s %q: %v", flag, value, err)
 		}
 	}
+	if err := new(flags).check(); err == nil {
+		return
+	}
+	t.Error("no flag at all was refused")
 }

@@ -6,15 +6,15 @@
 package main
 
 import (
-	"fmt"
 	"log/slog"
+	"net"
 	"os"
 	"path/filepath"
-	"strings"
 
 	"github.com/spf13/cobra"
 
 	"github.com/farlabs/inference"
+	"github.com/farlabs/inference/farnet"
 	"github.com/farlabs/inference/internal/cli"
 	"github.com/farlabs/inference/internal/config"
 	"github.com/farlabs/inference/internal/node"
@@ -41,7 +41,7 @@ key of the settings file (max_sessions).`,
 		Example: `  start_node --model smollm2-135m-instruct
   start_node --model smollm2-135m-instruct --bootstrap /ip4/192.0.2.7/tcp/4744/p2p/12D3Koo…
   start_node --model ./my-model.gguf --blocks 0:16 --memory 6GiB --price 0.20`,
-		Args:    cobra.NoArgs,
+		Args:    cli.NoArgs,
 		Version: version.String(),
 	}
 	var f flags
@@ -53,7 +53,7 @@ key of the settings file (max_sessions).`,
 		}
 		return f.run(c)
 	}
-	c.AddCommand(usage(), models(), versionCommand())
+	c.AddCommand(usage(), cli.ModelsCommand(), cli.VersionCommand())
 	return c
 }
 
@@ -139,8 +139,43 @@ func (f *flags) config() (node.Config, error) {
 	return c, nil
 }
 
+// check finds what the node would refuse later.
+func (f *flags) check() error {
+	for _, l := range []struct {
+		flag  string
+		addrs []string
+		check func(string) error
+	}{{"listen", f.listen, farnet.CheckListen}, {"announce", f.announce, farnet.CheckListen}, {"bootstrap", f.bootstrap, farnet.CheckBootstrap}} {
+		for _, a := range l.addrs {
+			if err := l.check(a); err != nil {
+				return cli.Usagef("--%s: %w", l.flag, err)
+			}
+		}
+	}
+	if _, err := farnet.ParseSwitch(f.mdns); err != nil {
+		return cli.Usagef("--mdns: %w", err)
+	}
+	if err := inference.ValidateName(f.name); err != nil {
+		return cli.Usagef("--name: %w", err)
+	}
+	if f.modelID != "" {
+		if err := inference.ModelID(f.modelID).Validate(); err != nil {
+			return cli.Usagef("--model-id: %w", err)
+		}
+	}
+	if f.metrics != "" {
+		if _, _, err := net.SplitHostPort(f.metrics); err != nil {
+			return cli.Usagef("--metrics %q: want host:port such as 127.0.0.1:9464", f.metrics)
+		}
+	}
+	return nil
+}
+
 func (f *flags) run(cmd *cobra.Command) error {
 	c, err := f.config()
+	if err == nil {
+		err = f.check()
+	}
 	if err != nil {
 		return err
 	}
@@ -158,82 +193,4 @@ func (f *flags) run(cmd *cobra.Command) error {
 		c.Events = (&printer{progress: cli.NewProgress(os.Stdout)}).event
 	}
 	return node.Run(cmd.Context(), c)
-}
-
-// printer shows a node's events to people.
-type printer struct {
-	progress *cli.Progress
-	addrs    []string
-	model    string
-}
-
-func (p *printer) event(e node.Event) {
-	say := p.progress.Printf
-	switch e.Event {
-	case node.EventHashing:
-		p.progress.Set("Checking "+string(e.Model)+" (once)", e.Done, e.Bytes)
-	case node.EventListening:
-		p.addrs = e.Addrs
-		say("Far Labs Node %q  %s  %s", e.Name, e.Peer.Short(), e.Version)
-		for _, a := range e.Addrs {
-			say("  %s", a)
-		}
-		if e.Metrics != "" {
-			say("Metrics on http://%s/metrics", e.Metrics)
-		}
-		say("Connecting to Far Labs Network …")
-	case node.EventJoined:
-		p.model = string(e.Model)
-		if e.Alone && e.Why != "" {
-			say("No other node found: %s.", e.Why)
-			return
-		}
-		if e.Alone {
-			say("No other node found: this one starts its own network. To add a node, run elsewhere:")
-			say("  start_node --model %s --bootstrap %s", e.Model, best(p.addrs))
-			return
-		}
-		say("Connected: %s, %d of them serve %s", plural(e.Peers, "node"), e.Serving, e.Model)
-	case node.EventBlocks:
-		say("Blocks %s of %d (%s)", e.Blocks, e.Total, e.Why)
-	case node.EventPacking:
-		p.progress.Set("packing weights "+node.Bytes(e.Bytes)+" (once)", e.Done, e.Bytes)
-	case node.EventLoading:
-		p.progress.Set("weights "+node.Bytes(e.Bytes), e.Done, e.Bytes)
-	case node.EventServing:
-		say("Serving %s blocks %s · %.0f tok/s decode, %.0f tok/s prefill over them · weights %s, KV %s",
-			e.Model, e.Blocks, e.DecodeRate, e.PrefillRate, node.Bytes(e.WeightBytes), node.Bytes(e.KVBytes))
-	case node.EventLeaving:
-		say("Leaving: saying goodbye, %s go on elsewhere", plural(e.Sessions, "session"))
-	case node.EventStopped:
-		say("Stopped")
-	}
-}
-
-// best returns the address that is most useful elsewhere: not a loopback one
-// if there is another.
-func best(addrs []string) string {
-	for _, a := range addrs {
-		if !strings.HasPrefix(a, "/ip4/127.") && !strings.HasPrefix(a, "/ip6/::1/") {
-			return a
-		}
-	}
-	if len(addrs) == 0 {
-		return "ADDRESS"
-	}
-	return addrs[0]
-}
-
-func plural(n int, noun string) string {
-	if n == 1 {
-		return "1 " + noun
-	}
-	return fmt.Sprintf("%d %ss", n, noun)
-}
-
-func versionCommand() *cobra.Command {
-	return &cobra.Command{
-		Use: "version", Short: "Print the version", Args: cobra.NoArgs,
-		Run: func(c *cobra.Command, _ []string) { fmt.Fprintln(c.OutOrStdout(), version.String()) },
-	}
 }

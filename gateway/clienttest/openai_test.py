@@ -98,7 +98,7 @@ def prompts_come_in_four_shapes():
 
     a, (one,) = texts("One, two,", extra_body={"return_token_ids": True})
     ids = a.choices[0].prompt_token_ids
-    assert len(ids) == a.usage.prompt_tokens and a.choices[0].token_ids, a
+    assert len(ids) == a.usage.prompt_tokens and len(a.choices[0].token_ids) == a.usage.completion_tokens, a
     _, many = texts(["One, two,", "The sky is"], n=2)
     assert len(many) == 4 and many[0] == many[1] == one and many[2] == many[3], many
     assert texts(ids)[1] == [one]

@@ -287,3 +287,32 @@ func TestTokensThatAreNoTextAreSpelledApart(t *testing.T) {
 		t.Error(got)
 	}
 }
+
+// As with vLLM the ids of a choice are all that were drawn, the end-of-text token
+// too, as many as usage counts.
+func TestTokenIDsIncludeTheEnd(t *testing.T) {
+	deltas := []pipeline.Delta{
+		{Text: "Hi", Tokens: tokens("Hi"), Route: route(1)},
+		{Finish: pipeline.FinishStop, Cut: []inference.TokenID{256}, Usage: &inference.Usage{PromptTokens: 4, CompletionTokens: 3}},
+	}
+	for _, body := range []string{
+		`{"messages":[{"role":"user","content":"Hey"}],"return_token_ids":true,"logprobs":true`,
+		`{"prompt":"Hey","return_token_ids":true,"logprobs":0`,
+	} {
+		a := NewResponse(parse(t, body+"}", false), Header{}, byteVocab{})
+		s := NewStream(parse(t, body+`,"stream_options":{"continuous_usage_stats":true}}`, true), Header{}, byteVocab{})
+		var events []byte
+		for _, d := range deltas {
+			a.Delta(0, d)
+			events = append(events, s.Delta(0, d)...)
+		}
+		whole := string(a.JSON())
+		if !strings.Contains(whole, `"token_ids":[72,105,256]`) || strings.Contains(whole, "<s>") {
+			t.Error(whole)
+		}
+		last := events[bytes.LastIndex(events, []byte("data: ")):]
+		if !bytes.Contains(last, []byte(`"token_ids":[256]`)) || !bytes.Contains(last, []byte(`"completion_tokens":3`)) || bytes.Contains(events, []byte("<s>")) {
+			t.Errorf("%s", events)
+		}
+	}
+}

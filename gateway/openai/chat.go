@@ -29,7 +29,7 @@ func ParseChat(body []byte) (*Call, error) {
 		f.fail("top_logprobs", "logprobs has to be true")
 	}
 	if f.bool("echo", false) {
-		f.fail("echo", "not served for chats")
+		f.refuse("echo", "not served for chats")
 	}
 	r.LogProbs, r.TopLogProbs = c.LogProbs, c.TopLogProbs
 	c.Prompts = append(c.Prompts, r)
@@ -68,7 +68,7 @@ func message(f *fields) chat.Message {
 	m := chat.Message{Role: roles[role], Name: f.string("name")}
 	switch {
 	case role == "tool" || role == "function":
-		f.fail("role", "%s messages are not served yet", role)
+		f.refuse("role", "%s messages are not served yet, as no tools are: send the result in a user message", role)
 	case role == "":
 		f.fail("role", "want system, developer, user or assistant")
 	case m.Role == "":
@@ -76,7 +76,7 @@ func message(f *fields) chat.Message {
 	}
 	for _, name := range []string{"tool_calls", "function_call", "tool_call_id", "audio"} {
 		if r, ok := f.get(name); ok && !empty(r) {
-			f.fail(name, "not served yet")
+			f.refuse(name, "not served yet; leave it out")
 		}
 	}
 	m.Content = content(f, role)
@@ -111,7 +111,7 @@ func content(f *fields, role string) string {
 			}
 			texts = append(texts, p.string(t))
 		case "image_url", "input_image", "input_audio", "file", "video_url":
-			p.fail("type", "%s parts are not served yet", t)
+			p.refuse("type", "%s parts are not served yet; send text only", t)
 		case "":
 			p.fail("type", "want text")
 		default:

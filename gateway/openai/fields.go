@@ -77,6 +77,14 @@ func (f *fields) fail(name, format string, args ...any) {
 	}
 }
 
+// refuse is fail for what is known and not served yet.
+func (f *fields) refuse(name, format string, args ...any) {
+	if f.err == nil {
+		f.fail(name, format, args...)
+		f.err.Code = codeUnserved
+	}
+}
+
 // get returns a member; ok is false when it is absent or null.
 func (f *fields) get(name string) (json.RawMessage, bool) {
 	r, ok := f.raw[name]

@@ -2,6 +2,7 @@ package openai
 
 import (
 	"errors"
+	"fmt"
 	"math"
 	"strings"
 	"testing"
@@ -76,6 +77,16 @@ func TestEveryUnservedFieldIsNamed(t *testing.T) {
 	if err == nil || !strings.Contains(err.Error(), "grammar, guided_json, tools") {
 		t.Error(err)
 	}
+	for _, message := range []string{
+		`{"role":"tool","content":"x","tool_call_id":"1"}`, `{"role":"assistant","content":"x","tool_calls":[{}]}`,
+		`{"role":"user","content":[{"type":"image_url","image_url":"data:"}]}`,
+	} {
+		_, err := ParseChat([]byte(`{"model":"m","messages":[` + message + `]}`))
+		var e *Error
+		if !errors.As(err, &e) || e.Code != "unsupported_parameter" || !strings.HasPrefix(e.Param, "messages[0].") {
+			t.Errorf("%s: %+v", message, e)
+		}
+	}
 }
 
 func TestFieldsThatAskForNothingAreAccepted(t *testing.T) {
@@ -97,6 +108,40 @@ func TestFieldsThatAskForNothingAreAccepted(t *testing.T) {
 	}
 	if *r.Seed != math.MaxUint64 || r.MaxTokens != 16 || *c.MaxPrice != 0 || c.IncludeUsage {
 		t.Errorf("seed %d, max tokens %d, max price %v, usage %v", *r.Seed, r.MaxTokens, *c.MaxPrice, c.IncludeUsage)
+	}
+}
+
+func TestBoundsOfARequestAreKept(t *testing.T) {
+	list := func(n int, item string) string { return strings.Repeat(item+",", n-1) + item }
+	bias := func(n int) string {
+		var b []string
+		for i := range n {
+			b = append(b, fmt.Sprintf(`"%d":1`, i))
+		}
+		return "{" + strings.Join(b, ",") + "}"
+	}
+	for _, c := range []struct {
+		field string
+		good  bool
+	}{
+		{`"stop":[` + list(maxStops, `"a"`) + `]`, true},
+		{`"stop":[` + list(maxStops+1, `"a"`) + `]`, false},
+		{`"stop":["a",null]`, false},
+		{`"stop":["a",7]`, false},
+		{`"logit_bias":` + bias(maxBias), true},
+		{`"logit_bias":` + bias(maxBias+1), false},
+		{`"logit_bias":{"-1":1}`, false},
+		// Braces within text, behind an escaped quote too, are no nesting.
+		{`"user":"\\\"` + strings.Repeat("[{", maxDepth) + `"`, true},
+		{`"metadata":[` + list(2*maxDepth, "[],{}") + `]`, true},
+		{`"metadata":` + strings.Repeat("[", maxDepth-1) + strings.Repeat("]", maxDepth-1), true},
+		{`"metadata":` + strings.Repeat("[", maxDepth) + strings.Repeat("]", maxDepth), false},
+		{`"user":"\"","metadata":` + strings.Repeat("[", maxDepth) + strings.Repeat("]", maxDepth), false},
+	} {
+		_, err := ParseCompletion([]byte(`{"model":"m","prompt":"x",` + c.field + `}`))
+		if (err == nil) != c.good {
+			t.Errorf("%.60s: %v", c.field, err)
+		}
 	}
 }
 

@@ -22,6 +22,7 @@ type Response struct {
 type wholeChoice struct {
 	text   strings.Builder
 	tokens []pipeline.Token // with log-probabilities or ids only
+	cut    ids              // drawn after them, without text
 	finish pipeline.Finish
 }
 
@@ -51,7 +52,7 @@ func (r *Response) Delta(prompt int, d pipeline.Delta) {
 		c.tokens = append(c.tokens, d.Tokens...)
 	}
 	if d.Finish != "" {
-		c.finish = d.Finish
+		c.finish, c.cut = d.Finish, d.Cut
 	}
 }
 
@@ -121,7 +122,7 @@ func (r *Response) ownIDs(c *wholeChoice) *[]inference.TokenID {
 	if !r.call.TokenIDs {
 		return nil
 	}
-	return tokenIDs(c.tokens)
+	return tokenIDs(c.tokens, c.cut)
 }
 
 func (r *Response) farlabs() *farlabs {

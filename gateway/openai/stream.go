@@ -46,6 +46,7 @@ type piece struct {
 	tokens []pipeline.Token
 	echo   []pipeline.Token
 	finish pipeline.Finish
+	cut    ids  // with finish
 	first  bool // of its choice
 }
 
@@ -57,7 +58,7 @@ func (s *Stream) Delta(prompt int, d pipeline.Delta) []byte {
 	if d.Usage != nil {
 		s.usage[prompt] = *d.Usage
 	} else {
-		s.usage[prompt].CompletionTokens += len(d.Tokens)
+		s.usage[prompt].CompletionTokens += len(d.Tokens) + len(d.Cut)
 	}
 	index := prompt*s.call.N + d.Choice
 	pieces := s.opening(prompt, index)
@@ -66,7 +67,7 @@ func (s *Stream) Delta(prompt int, d pipeline.Delta) []byte {
 	}
 	if d.Finish != "" {
 		s.choices[index].done = true
-		pieces = append(pieces, piece{index: index, finish: d.Finish})
+		pieces = append(pieces, piece{index: index, finish: d.Finish, cut: d.Cut})
 	}
 	if len(pieces) == 0 && d.Route != nil && s.head.Route {
 		pieces = append(pieces, piece{index: index})
@@ -170,7 +171,7 @@ func (s *Stream) event(p piece, far *farlabs) []byte {
 	var a *answer
 	var own *ids
 	if s.call.TokenIDs {
-		own = tokenIDs(p.tokens)
+		own = tokenIDs(p.tokens, p.cut)
 	}
 	prompt := p.index / s.call.N
 	if s.call.Kind == Chat {
@@ -215,11 +216,14 @@ func event(v any) []byte {
 	return append(append([]byte("data: "), marshal(v)...), '\n', '\n')
 }
 
-// tokenIDs returns the ids of tokens, an empty list for none.
-func tokenIDs(tokens []pipeline.Token) *ids {
-	list := make(ids, len(tokens))
+// tokenIDs returns the ids of tokens and of those behind them that have no text,
+// an empty list for none. As vLLM's, the ids of a choice are all that were drawn,
+// as many as usage says: so that a conversation can go on from ids alone.
+func tokenIDs(tokens []pipeline.Token, cut ids) *ids {
+	list := make(ids, len(tokens), len(tokens)+len(cut))
 	for i, t := range tokens {
 		list[i] = t.ID
 	}
+	list = append(list, cut...)
 	return &list
 }

@@ -51,10 +51,21 @@ var unserved = map[string]func(json.RawMessage) bool{
 	"documents":                  empty,
 	"typical_p":                  oneOf("1", "1.0", "0"),
 	"mirostat":                   oneOf("0"),
+	"repeat_penalty":             oneOf("1", "1.0"), // llama.cpp's name; repetition_penalty is served
+	"tfs_z":                      oneOf("1", "1.0"),
+	"dynatemp_range":             oneOf("0", "0.0"),
+	"xtc_probability":            oneOf("0", "0.0"),
+	"dry_multiplier":             oneOf("0", "0.0"),
+	"top_a":                      oneOf("0", "0.0"),
+	"no_repeat_ngram_size":       oneOf("0"),
+	"n_predict":                  oneOf("-1"), // llama.cpp's max_tokens
 	"watermark":                  oneOf("false"),
 	"prompt_embeds":              never,
 	"lora":                       empty,
 }
+
+// codeUnserved is the code of an error that names what is not served yet.
+const codeUnserved = "unsupported_parameter"
 
 // refuseUnserved names every field that cannot be honoured.
 func refuseUnserved(f *fields) *Error {
@@ -69,7 +80,7 @@ func refuseUnserved(f *fields) *Error {
 	}
 	sort.Strings(names)
 	return &Error{
-		Param: names[0], Code: "unsupported_parameter",
+		Param: names[0], Code: codeUnserved,
 		Message: "not served yet: " + strings.Join(names, ", ") + "; leave it out",
 	}
 }

@@ -7,19 +7,15 @@
 package cli
 
 import (
-	"context"
 	"encoding/json"
 	"errors"
-	"fmt"
 	"io"
 	"log/slog"
 	"os"
-	"os/signal"
 	"path/filepath"
 	"strconv"
 	"strings"
 	"sync"
-	"syscall"
 	"time"
 
 	"github.com/lmittmann/tint"
@@ -30,86 +26,6 @@ import (
 	"github.com/farlabs/inference/internal/config"
 	"github.com/farlabs/inference/pipeline"
 )
-
-// Main runs root until it returns or a signal ends it, and returns the exit
-// status: 0, 1 after an error, 2 after one of usage. The first SIGINT or
-// SIGTERM cancels the command's context; the second ends the process at once.
-func Main(root *cobra.Command) int {
-	ctx, cancel := context.WithCancelCause(context.Background())
-	defer cancel(nil)
-	signals := make(chan os.Signal, 2)
-	signal.Notify(signals, os.Interrupt, syscall.SIGTERM)
-	defer signal.Stop(signals)
-	go func() {
-		s, ok := <-signals
-		if !ok {
-			return
-		}
-		cancel(&Interrupted{s})
-		<-signals
-		os.Exit(130)
-	}()
-	root.SilenceErrors, root.SilenceUsage = true, true
-	root.SetFlagErrorFunc(func(c *cobra.Command, err error) error {
-		return &UsageError{fmt.Errorf("%w%s\nTry \"%s --help\"", err, nearestFlag(c.Flags(), err), c.CommandPath())}
-	})
-	// What fails before this hook, such as an unknown command or one argument too
-	// many, is an error of usage too.
-	begun := false
-	root.PersistentPreRun = func(*cobra.Command, []string) { begun = true }
-	err := root.ExecuteContext(ctx)
-	var usage *UsageError
-	switch {
-	case err == nil:
-		return 0
-	case !begun, errors.As(err, &usage):
-		fmt.Fprintf(os.Stderr, "%s: %v\n", root.Name(), err)
-		return 2
-	}
-	fmt.Fprintf(os.Stderr, "%s: %v\n", root.Name(), err)
-	return 1
-}
-
-// Interrupted is the cause of a context that a signal ended.
-type Interrupted struct{ Signal os.Signal }
-
-// Error implements error.
-func (i *Interrupted) Error() string { return "stopped by " + i.Signal.String() }
-
-// UsageError is an error in how the command was called.
-type UsageError struct{ Err error }
-
-// Error implements error.
-func (e *UsageError) Error() string { return e.Err.Error() }
-
-// Unwrap returns the cause.
-func (e *UsageError) Unwrap() error { return e.Err }
-
-// Usagef returns a UsageError.
-func Usagef(format string, args ...any) error { return &UsageError{fmt.Errorf(format, args...)} }
-
-// nearestFlag suggests a flag for an unknown one: the one that shares the most
-// letters at its beginning, or is one edit away.
-func nearestFlag(flags *pflag.FlagSet, err error) string {
-	_, name, ok := strings.Cut(err.Error(), "unknown flag: --")
-	if !ok {
-		return ""
-	}
-	best, score := "", 2
-	flags.VisitAll(func(f *pflag.Flag) {
-		n := 0
-		for n < len(f.Name) && n < len(name) && f.Name[n] == name[n] {
-			n++
-		}
-		if n > score {
-			best, score = f.Name, n
-		}
-	})
-	if best == "" {
-		return ""
-	}
-	return ", did you mean --" + best + "?"
-}
 
 // Settings adds --config and --print-config to c, a command of the named
 // program, whose commands share one settings file. It returns a function for
@@ -186,7 +102,7 @@ func (s *Size) Set(v string) error {
 			return nil
 		}
 	}
-	return fmt.Errorf("%q: want a size such as 2GiB or 512MiB", v)
+	return errors.New("want a size such as 2GiB or 512MiB")
 }
 
 // DataDir returns the default directory for keys and books of a command:

@@ -29,6 +29,9 @@ func NewProgress(f *os.File) *Progress {
 	return &Progress{w: f, terminal: term.IsTerminal(int(f.Fd()))}
 }
 
+// NewLines is a Progress that writes lines to w, as to no terminal.
+func NewLines(w io.Writer) *Progress { return &Progress{w: w} }
+
 // Set shows done of total bytes under label.
 func (p *Progress) Set(label string, done, total int64) {
 	p.mu.Lock()

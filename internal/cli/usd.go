@@ -1,7 +1,7 @@
 package cli
 
 import (
-	"fmt"
+	"errors"
 	"strconv"
 
 	"github.com/farlabs/inference/payment/pricing"
@@ -32,7 +32,7 @@ func (u *USD) Type() string { return "usd" }
 func (u *USD) Set(v string) error {
 	f, err := strconv.ParseFloat(v, 64)
 	if err != nil {
-		return fmt.Errorf("%q: want a price in USD such as 0.20", v)
+		return errors.New("want a price in USD such as 0.20")
 	}
 	if _, err := pricing.FromUSD(f); err != nil {
 		return err

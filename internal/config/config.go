@@ -70,12 +70,12 @@ func Load(flags *pflag.FlagSet, env []string, path string, optional bool, others
 		case vars[name] != "":
 			s.source[f.Name] = "env " + name
 			if err := set(flags, f, []string{vars[name]}); err != nil {
-				errs = append(errs, fmt.Errorf("%s=%q: %w", name, vars[name], err))
+				errs = append(errs, fmt.Errorf("%s=%q: %w", name, vars[name], Explain(f, err)))
 			}
 		case inFile:
 			s.source[f.Name] = "file " + path
 			if err := set(flags, f, value); err != nil {
-				errs = append(errs, fmt.Errorf("%s: %s: %w", path, key, err))
+				errs = append(errs, fmt.Errorf("%s: %s: %q: %w", path, key, value[0], Explain(f, err)))
 			}
 		default:
 			s.source[f.Name] = "default"

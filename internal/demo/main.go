@@ -127,7 +127,7 @@ func (d *demo) run(ctx context.Context) (err error) {
 		return err
 	}
 	if d.keep {
-		d.hints(e.URL, bootstrap)
+		d.hints(os.Stdout, e.URL, bootstrap)
 	}
 	return nil
 }
@@ -336,21 +336,24 @@ func short(peer string) string {
 	return peer
 }
 
-func (d *demo) hints(url, bootstrap string) {
+// hints says how to talk to what goes on running, how to end it, and what it
+// leaves behind.
+func (d *demo) hints(w io.Writer, url, bootstrap string) {
 	var pids []string
 	for _, p := range d.procs {
 		pids = append(pids, fmt.Sprint(p.cmd.Process.Pid))
 	}
-	fmt.Printf(`
+	fmt.Fprintf(w, `
 Nodes and gateway go on running. Talk to them:
   curl %s/v1/chat/completions -H 'Content-Type: application/json' \
     -d '{"model":"%s","messages":[{"role":"user","content":"Hello!"}]}'
   %s/farclient chat --bootstrap %s
   %s/farclient network --bootstrap %s
-Kill one of the nodes (%s) while an answer streams and start another. Stop all:
-  kill %s
-Their data and logs: %s
-`, url, model, d.bin, bootstrap, d.bin, bootstrap, strings.Join(pids[:3], ", "), strings.Join(pids, " "), d.dir)
+Kill one of the nodes (%s) while an answer streams and start another.
+Their data and logs are in %s. Stop all and clean up
+(a node takes up to four seconds to leave):
+  kill %s && sleep 5 && rm -r %s
+`, url, model, d.bin, bootstrap, d.bin, bootstrap, strings.Join(pids[:3], ", "), d.dir, strings.Join(pids, " "), d.dir)
 }
 
 // end stops the children, by their pids, and removes the data.

@@ -72,7 +72,7 @@ func TestCommandLinesThatCannotWorkSayWhy(t *testing.T) {
 		{"too little memory", func() Result { return failing(t, "--model", modelID, "--memory", "1MiB") }, 1, []string{"--memory allows 1.0 MiB", "2.1 MiB"}},
 		{"too little memory for the range", func() Result { return failing(t, "--model", modelID, "--memory", "20MiB", "--blocks", "0:15") }, 1, []string{"0:15", "--memory allows 20.0 MiB", "fewer blocks"}},
 		{"memory of no size", func() Result { return failing(t, "--model", modelID, "--memory", "much") }, 2, []string{"--memory", `"much"`, "2GiB"}},
-		{"bootstrap that is no address", func() Result { return failing(t, "--model", modelID, "--bootstrap", "192.0.2.1:4744") }, 1, []string{"192.0.2.1:4744", "/ip4/", "/p2p/"}},
+		{"bootstrap that is no address", func() Result { return failing(t, "--model", modelID, "--bootstrap", "192.0.2.1:4744") }, 2, []string{"192.0.2.1:4744", "/ip4/", "/p2p/"}},
 		{"data directory that is a file", func() Result { return failing(t, "--model", modelID, "--data-dir", file) }, 1, []string{file, "--data-dir"}},
 		{"data directory of the client below a file", func() Result { return client("--data-dir", filepath.Join(file, "x"), "hi") }, 1, []string{file, "--data-dir"}},
 		{"gateway for everybody without a key", func() Result {

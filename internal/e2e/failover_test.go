@@ -264,64 +264,65 @@ func TestSessionSurvivesLossOfAnyHop(t *testing.T) {
 	}
 }
 
-// TestTwoSessionsSurviveTheSameLoss kills a node that both use.
+// TestTwoSessionsSurviveTheSameLoss kills a node that both use, one of them
+// greedy and one sampling. The spare joins while their readers wait, so that
+// neither of them can be on it.
 func TestTwoSessionsSurviveTheSameLoss(t *testing.T) {
 	processes(t)
 	nodes := Chain(t, "0:15", "15:30")
 	c := Dial(t, ClientOptions{Bootstrap: []string{nodes[0].Addr}})
 	c.Sees(t, nodes...)
-	want := c.Ask(t, question(64))
-	spare := Start(t, NodeOptions{Blocks: "15:30", Bootstrap: []string{nodes[0].Addr}})
-	spare.Wait("serving")
-	c.Sees(t, spare)
-	var reached sync.WaitGroup
+	seed, n := uint64(7), pick(64, 128)
+	requests := [2]pipeline.Request{question(n), question(n)}
+	requests[1].Seed, requests[1].Sampling.Temperature = &seed, 1
+	want := [2]Answer{c.Ask(t, requests[0]), c.Ask(t, requests[1])}
 	var answers [2]Answer
 	var errs [2]error
+	var reached, wg sync.WaitGroup
 	reached.Add(2)
-	var wg sync.WaitGroup
-	var peers [2]inference.PeerID
+	struck := make(chan struct{})
 	for i := range 2 {
 		wg.Go(func() {
+			arrive := sync.OnceFunc(reached.Done)
+			defer arrive() // also if it fails before
 			var text strings.Builder
 			n := 0
-			for d, err := range c.P.Generate(t.Context(), question(64)) {
+			for d, err := range c.P.Generate(t.Context(), requests[i]) {
 				if err != nil {
 					errs[i] = err
 					break
 				}
 				if d.Route != nil {
 					answers[i].Routes = append(answers[i].Routes, *d.Route)
-					if peers[i] == "" {
-						peers[i] = d.Route.Hops[1].Peer
-					}
-				}
-				n += len(d.Tokens)
-				if n == 10 && len(d.Tokens) > 0 {
-					reached.Done()
 				}
 				text.WriteString(d.Text)
+				if n += len(d.Tokens); n >= 10 {
+					arrive()
+					<-struck
+				}
 			}
 			answers[i].Text = text.String()
 		})
 	}
 	reached.Wait()
-	// Sessions may be on either node of the second half: both are lost for one
-	// of them at least.
-	for _, n := range []*Node{nodes[1], spare} {
-		if n.Peer == peers[0] {
-			n.Kill()
-		}
-	}
+	spare := Start(t, NodeOptions{Blocks: "15:30", Bootstrap: []string{nodes[0].Addr}})
+	spare.Wait("serving")
+	c.Sees(t, spare)
+	close(struck)
+	nodes[1].Kill()
 	wg.Wait()
-	for i := range 2 {
+	for i, a := range answers {
 		if errs[i] != nil {
 			t.Errorf("session %d: %v", i, errs[i])
-		} else if answers[i].Text != want.Text {
-			t.Errorf("session %d: %q, want %q", i, answers[i].Text, want.Text)
+			continue
 		}
-	}
-	if e := answers[0].Route().Epoch; e < 2 {
-		t.Errorf("the epoch is %d", e)
+		if a.Text != want[i].Text {
+			t.Errorf("session %d: %q, want %q", i, a.Text, want[i].Text)
+		}
+		first, last := a.Routes[0], a.Route()
+		if first.Hops[1].Peer != nodes[1].Peer || last.Epoch < 2 || last.Hops[1].Peer != spare.Peer {
+			t.Errorf("session %d: route %s, then %s: want it moved from %s to %s", i, first, last, nodes[1].Name, spare.Name)
+		}
 	}
 }
 

@@ -182,7 +182,7 @@ func TestGatewayAndClientEndOnASignal(t *testing.T) {
 	if code := gateway.Exit(t, goodbye); code != 0 {
 		t.Errorf("gateway: status %d:\n%s", code, gateway.Log())
 	}
-	if code := client.Exit(t, goodbye); code == 0 || strings.Contains(client.Log(), "goroutine ") {
+	if code := client.Exit(t, goodbye); code != 130 || !strings.HasSuffix(client.Log(), "farclient: interrupted\n") {
 		t.Errorf("client, interrupted: status %d:\n%s", code, client.Log())
 	}
 	t.Logf("both ended within %s", time.Since(begin).Round(time.Millisecond))

@@ -48,7 +48,11 @@ func planMemory(memory, kv int64, blockBytes []int64, pageBytes int64, want *inf
 		n++
 	}
 	if n == 0 {
-		return memoryPlan{}, fmt.Errorf("one block needs %s of weights and %s of KV, but --memory allows %s", Bytes(largest), Bytes(max(wish, least(1))), Bytes(memory))
+		less := ""
+		if kv > least(1) {
+			less = ", or ask for less --kv-cache"
+		}
+		return memoryPlan{}, fmt.Errorf("one block needs %s of weights and %s of KV, but --memory allows %s: allow more%s", Bytes(largest), Bytes(max(wish, least(1))), Bytes(memory), less)
 	}
 	if kv == 0 {
 		kv = memory - int64(n)*largest

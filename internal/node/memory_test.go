@@ -37,3 +37,10 @@ func TestTooLittleMemoryNamesWhatIsNeeded(t *testing.T) {
 		}
 	}
 }
+
+func TestAWishForKVThatDoesNotFitIsNamed(t *testing.T) {
+	_, err := planMemory(1<<30, 4<<30, slices.Repeat([]int64{2 << 20}, 30), 24<<10, nil)
+	if err == nil || !strings.Contains(err.Error(), "4.0 GiB of KV") || !strings.Contains(err.Error(), "--kv-cache") {
+		t.Errorf("error %v", err)
+	}
+}

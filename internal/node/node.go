@@ -88,6 +88,7 @@ type Node struct {
 	cfg     Config
 	model   *catalog.Model
 	spec    *arch.Spec
+	plan    memoryPlan
 	pool    *tensor.Pool
 	queue   *device.Queue
 	key     *payment.Key
@@ -112,25 +113,38 @@ func (n *Node) open(ctx context.Context) (err error) {
 	// The scheduler, the links and the garbage collector need a turn while the
 	// kernels' workers keep every core busy.
 	runtime.GOMAXPROCS(max(runtime.GOMAXPROCS(0), runtime.NumCPU()+2))
-	if err := os.MkdirAll(n.cfg.DataDir, 0o700); err != nil {
-		return fmt.Errorf("data directory: %w; choose another with --data-dir", err)
+	if err := n.read(); err != nil {
+		return err
 	}
 	mdns, err := farnet.ParseSwitch(n.cfg.MDNS)
 	if err != nil {
 		return fmt.Errorf("mdns: %w", err)
 	}
-	// Mistakes in the model's name come before anything else, the pass over its
-	// file after the node listens: that is the first that is told of a node.
-	if _, err := catalog.Resolve(n.cfg.Model, n.cfg.CacheDir); err != nil {
-		return err
+	if err := os.MkdirAll(n.cfg.DataDir, 0o700); err != nil {
+		return fmt.Errorf("data directory: %w; choose another with --data-dir", err)
 	}
+	// The pass over the model's file comes after the node listens: that is the
+	// first that is told of a node.
 	if err := n.listen(ctx, mdns); err != nil {
 		return err
 	}
-	n.model, err = catalog.Open(ctx, n.cfg.Model, n.cfg.CacheDir, n.cfg.ModelID, func(done, total int64) {
+	err = n.model.Identify(ctx, func(done, total int64) {
 		n.cfg.Events(Event{Event: EventHashing, Model: inference.ModelID(n.cfg.Model), Done: done, Bytes: total})
 	})
 	if err != nil {
+		return err
+	}
+	if err := n.books(); err != nil {
+		return err
+	}
+	n.queue = device.NewQueue(n.cfg.Workers)
+	return nil
+}
+
+// read finds what is wrong with the settings as far as the model's header tells:
+// such mistakes come before anything else.
+func (n *Node) read() (err error) {
+	if n.model, err = catalog.Read(n.cfg.Model, n.cfg.CacheDir, n.cfg.ModelID); err != nil {
 		return err
 	}
 	if n.spec, err = model.ReadSpec(n.model.Checkpoint); err != nil {
@@ -139,11 +153,8 @@ func (n *Node) open(ctx context.Context) (err error) {
 	if r := n.cfg.Blocks; r != nil && r.End > n.spec.Layers {
 		return fmt.Errorf("blocks %s: %s has %d blocks, 0:%d", r, n.model.ID, n.spec.Layers, n.spec.Layers)
 	}
-	if err := n.books(); err != nil {
-		return err
-	}
-	n.queue = device.NewQueue(n.cfg.Workers)
-	return nil
+	n.plan, err = n.memory()
+	return err
 }
 
 // listen joins nothing yet: it takes the ports and says so.
@@ -201,10 +212,7 @@ func (n *Node) serve(ctx context.Context) error {
 	if err := n.join(ctx); err != nil {
 		return err
 	}
-	plan, err := n.memory()
-	if err != nil {
-		return err
-	}
+	plan := n.plan
 	// The collector may not let garbage grow with KV pages where they lie on the
 	// heap. Weights are mapped and do not count.
 	debug.SetMemoryLimit(plan.KV + heapBeside)

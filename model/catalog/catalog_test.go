@@ -121,14 +121,14 @@ func TestAlteredFileNamesBothDigests(t *testing.T) {
 }
 
 func TestUnknownModelSuggestsTheNearest(t *testing.T) {
-	for _, spec := range []string{"smollm2-135m-instuct", "smollm2", "smollm2-135m", smol + ":q8_0", "smolm2-135m-instruct:q4_1", "135m"} {
+	for _, spec := range []string{"smollm2-135m-instuct", "smollm2", "smollm2-135m", "smolm2", "Smol2-135M", smol + ":q8_0", "smolm2-135m-instruct:q4_1", "135m"} {
 		_, err := catalog.Resolve(spec, t.TempDir())
 		var unknown *catalog.UnknownModelError
 		if !errors.As(err, &unknown) || !slices.Contains(unknown.Near, smol+":q4_1") || !strings.Contains(err.Error(), "did you mean "+smol) {
 			t.Errorf("%q: %v", spec, err)
 		}
 	}
-	for _, spec := range []string{"llama-3.1-405b", "", "x", strings.Repeat("z", 100_000)} {
+	for _, spec := range []string{"llama-3.1-405b", "mistral-7b-instruct", "other", "m", "", "x", strings.Repeat("z", 100_000)} {
 		_, err := catalog.Resolve(spec, t.TempDir())
 		var unknown *catalog.UnknownModelError
 		if !errors.As(err, &unknown) || len(unknown.Near) != 0 || !strings.Contains(err.Error(), "holds "+smol) {

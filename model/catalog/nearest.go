@@ -19,8 +19,8 @@ func ids() []inference.ModelID {
 }
 
 // nearest returns the ids that spec may have meant, best first: those that
-// contain it or are contained in it, and those within a third of its length in
-// edits.
+// contain it or are contained in it, those within a third of its length in
+// edits, and those of which a part is within a fifth, as "smolm2" is.
 func nearest(spec string) []inference.ModelID {
 	type match struct {
 		id   inference.ModelID
@@ -31,7 +31,10 @@ func nearest(spec string) []inference.ModelID {
 	for _, id := range ids() {
 		name, _ := id.Split()
 		for _, s := range []string{string(id), name} {
-			cost := edits(spec, s)
+			cost, part := edits(spec, s)
+			if len(spec) >= 5 && part <= len(spec)/5 {
+				cost = min(cost, 1+part)
+			}
 			if len(spec) >= 3 && (strings.Contains(s, spec) || strings.Contains(spec, s)) {
 				cost = min(cost, 1)
 			}
@@ -49,23 +52,26 @@ func nearest(spec string) []inference.ModelID {
 	return out
 }
 
-// edits is the Levenshtein distance of a and b, bytes.
-func edits(a, b string) int {
-	row := make([]int, len(b)+1)
-	for j := range row {
-		row[j] = j
+// edits returns the Levenshtein distance, in bytes, of a and b, and that of a
+// and the part of b that is nearest to it.
+func edits(a, b string) (whole, part int) {
+	rows := [2][]int{make([]int, len(b)+1), make([]int, len(b)+1)}
+	for j := range rows[0] {
+		rows[0][j] = j // the second row's zeros let a begin anywhere in b
 	}
-	for i := range len(a) {
-		diagonal := row[0]
-		row[0] = i + 1
-		for j := range len(b) {
-			change := diagonal
-			if a[i] != b[j] {
-				change++
+	for _, row := range rows {
+		for i := range len(a) {
+			diagonal := row[0]
+			row[0] = i + 1
+			for j := range len(b) {
+				change := diagonal
+				if a[i] != b[j] {
+					change++
+				}
+				diagonal = row[j+1]
+				row[j+1] = min(change, row[j]+1, row[j+1]+1)
 			}
-			diagonal = row[j+1]
-			row[j+1] = min(change, row[j]+1, row[j+1]+1)
 		}
 	}
-	return row[len(b)]
+	return rows[0][len(b)], slices.Min(rows[1])
 }

@@ -10,24 +10,24 @@ import (
 	"github.com/farlabs/inference/model/weights"
 )
 
-// Model is an opened model file whose identity is known.
+// Model is an opened model file.
 type Model struct {
 	Source
 	Checkpoint *weights.Checkpoint
-	Manifest   *weights.Manifest
+	Manifest   *weights.Manifest // nil until Identify
+
+	cacheDir string
 }
 
-// Digest returns the model's identity.
+// Digest returns the model's identity; only after Identify.
 func (m *Model) Digest() inference.Digest { return m.Manifest.Digest() }
 
 // Close releases the file.
 func (m *Model) Close() error { return m.Checkpoint.Close() }
 
-// Open resolves spec, opens the file and establishes its identity. The first
-// time it sees a file it reads the whole of it, telling progress the bytes done
-// and in all; later the manifest comes from cacheDir. id, unless empty, takes
+// Read resolves spec and reads the header of the file. id, unless empty, takes
 // the place of the name that the path would give.
-func Open(ctx context.Context, spec, cacheDir string, id inference.ModelID, progress func(done, total int64)) (*Model, error) {
+func Read(spec, cacheDir string, id inference.ModelID) (*Model, error) {
 	src, err := Resolve(spec, cacheDir)
 	if err != nil {
 		return nil, err
@@ -45,13 +45,33 @@ func Open(ctx context.Context, spec, cacheDir string, id inference.ModelID, prog
 	if err != nil {
 		return nil, err
 	}
-	m, err := c.Manifest(ctx, cacheDir, progress)
+	return &Model{Source: src, Checkpoint: c, cacheDir: cacheDir}, nil
+}
+
+// Identify establishes the model's identity. The first time that a file is seen
+// it reads the whole of it, telling progress the bytes done and in all; later
+// the manifest comes from the cache.
+func (m *Model) Identify(ctx context.Context, progress func(done, total int64)) error {
+	manifest, err := m.Checkpoint.Manifest(ctx, m.cacheDir, progress)
 	if err == nil {
-		err = src.Check(m.Digest())
+		err = m.Check(manifest.Digest())
 	}
 	if err != nil {
-		_ = c.Close()
-		return nil, fmt.Errorf("model %s: %w", src.ID, err)
+		return fmt.Errorf("model %s: %w", m.ID, err)
 	}
-	return &Model{Source: src, Checkpoint: c, Manifest: m}, nil
+	m.Manifest = manifest
+	return nil
+}
+
+// Open is Read and Identify.
+func Open(ctx context.Context, spec, cacheDir string, id inference.ModelID, progress func(done, total int64)) (*Model, error) {
+	m, err := Read(spec, cacheDir, id)
+	if err != nil {
+		return nil, err
+	}
+	if err := m.Identify(ctx, progress); err != nil {
+		_ = m.Close()
+		return nil, err
+	}
+	return m, nil
 }

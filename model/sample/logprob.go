@@ -5,6 +5,7 @@ import (
 	"slices"
 
 	"github.com/farlabs/inference"
+	"github.com/farlabs/inference/kernels/logits"
 )
 
 // LogProb is the natural logarithm of a token's probability under the
@@ -18,23 +19,20 @@ type LogProb struct {
 // is the highest logit, so that huge logits lose nothing.
 type total struct{ high, log float64 }
 
-// totalOf returns high = −∞ when no logit is above −∞.
-func totalOf(logits []float32) total {
-	best := argmax(logits)
-	if best == None {
+// total cleans logits into the scratch row and returns their total; its high is
+// −∞ when no logit is above −∞.
+func (s *Sampler) total(row []float32) total {
+	s.clean(row)
+	high := logits.Max(s.logits)
+	if math.IsInf(float64(high), -1) {
 		return total{high: math.Inf(-1)}
 	}
-	high := float64(cleaned(logits[best]))
-	sum := 0.0
-	for _, x := range logits {
-		sum += exp(float64(cleaned(x)) - high)
-	}
-	return total{high: high, log: log(sum)}
+	return total{high: float64(high), log: log(s.weigh(high, 1))}
 }
 
 // logProb returns the log-probability of one logit of the row.
 func (t total) logProb(logit float32) float64 {
-	logit = cleaned(logit)
+	logit = logits.Cleaned(logit)
 	if math.IsInf(float64(logit), -1) {
 		return math.Inf(-1)
 	}
@@ -44,13 +42,15 @@ func (t total) logProb(logit float32) float64 {
 // LogProbs returns the log-probability of each of ids. As in sampling, NaN
 // counts as −∞ and +∞ as the largest float32. A caller whose rows are longer
 // than the vocabulary (padding) cuts them first.
-func LogProbs(logits []float32, ids []inference.TokenID) []float64 {
-	t := totalOf(logits)
+func LogProbs(row []float32, ids []inference.TokenID) []float64 {
+	s := samplers.Get().(*Sampler)
+	defer samplers.Put(s)
+	t := s.total(row)
 	out := make([]float64, len(ids))
 	for i, id := range ids {
 		out[i] = math.Inf(-1)
-		if id >= 0 && int(id) < len(logits) {
-			out[i] = t.logProb(logits[id])
+		if id >= 0 && int(id) < len(row) {
+			out[i] = t.logProb(row[id])
 		}
 	}
 	return out
@@ -58,16 +58,15 @@ func LogProbs(logits []float32, ids []inference.TokenID) []float64 {
 
 // TopLogProbs returns the n likeliest ids, likeliest first, of equals the
 // lower id first. It returns fewer where fewer have a logit above −∞.
-func TopLogProbs(logits []float32, n int) []LogProb {
+func TopLogProbs(row []float32, n int) []LogProb {
 	if n <= 0 {
 		return nil
 	}
 	s := samplers.Get().(*Sampler)
 	defer samplers.Put(s)
-	s.clean(logits)
+	t := s.total(row)
 	s.highest(n)
 	slices.SortFunc(s.cands, func(a, b candidate) int { return b.compare(a) })
-	t := totalOf(logits)
 	out := make([]LogProb, len(s.cands))
 	for i, c := range s.cands {
 		out[i] = LogProb{ID: c.id, LogProb: t.logProb(c.logit)}

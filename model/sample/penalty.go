@@ -1,6 +1,9 @@
 package sample
 
-import inference "github.com/farlabs/inference"
+import (
+	"github.com/farlabs/inference"
+	"github.com/farlabs/inference/kernels/logits"
+)
 
 // penalise applies the repetition penalty and then the presence and frequency
 // penalties to the scratch row.
@@ -10,9 +13,9 @@ func (s *Sampler) penalise(p *Params, h History) {
 		s.count(h.Generated)
 		for _, id := range s.seen {
 			if x := s.logits[id]; x > 0 {
-				s.logits[id] = cleaned(x / r)
+				s.logits[id] = logits.Cleaned(x / r)
 			} else {
-				s.logits[id] = cleaned(x * r)
+				s.logits[id] = logits.Cleaned(x * r)
 			}
 		}
 		s.forget()
@@ -22,7 +25,7 @@ func (s *Sampler) penalise(p *Params, h History) {
 		s.count(h.Generated)
 		for _, id := range s.seen {
 			amount := presence + float32(float32(s.counts[id])*frequency)
-			s.logits[id] = cleaned(s.logits[id] - amount)
+			s.logits[id] = logits.Cleaned(s.logits[id] - amount)
 		}
 		s.forget()
 	}

@@ -8,17 +8,18 @@ import (
 	"testing"
 
 	"github.com/farlabs/inference"
+	"github.com/farlabs/inference/kernels/logits"
 )
 
 // reference is the package comment written down with full sorts and package
 // math: the final distribution over all ids, nil when nothing can be chosen.
-func reference(logits []float32, p *Params, h History) []float64 {
-	if p.Vocab > 0 && p.Vocab < len(logits) {
-		logits = logits[:p.Vocab]
+func reference(row []float32, p *Params, h History) []float64 {
+	if p.Vocab > 0 && p.Vocab < len(row) {
+		row = row[:p.Vocab]
 	}
-	x := make([]float32, len(logits))
+	x := make([]float32, len(row))
 	for i := range x {
-		x[i] = cleaned(logits[i])
+		x[i] = logits.Cleaned(row[i])
 	}
 	counts := map[inference.TokenID]int{}
 	for _, id := range h.Generated {
@@ -32,16 +33,16 @@ func reference(logits []float32, p *Params, h History) []float64 {
 		id := inference.TokenID(i)
 		if r := p.RepetitionPenalty; all[id] && r > 0 && r != 1 {
 			if x[i] > 0 {
-				x[i] = cleaned(x[i] / r)
+				x[i] = logits.Cleaned(x[i] / r)
 			} else {
-				x[i] = cleaned(x[i] * r)
+				x[i] = logits.Cleaned(x[i] * r)
 			}
 		}
 		if n := counts[id]; n > 0 && (p.PresencePenalty != 0 || p.FrequencyPenalty != 0) {
-			x[i] = cleaned(x[i] - (p.PresencePenalty + float32(float32(n)*p.FrequencyPenalty)))
+			x[i] = logits.Cleaned(x[i] - (p.PresencePenalty + float32(float32(n)*p.FrequencyPenalty)))
 		}
 		if b, ok := p.LogitBias[id]; ok {
-			x[i] = cleaned(x[i] + b)
+			x[i] = logits.Cleaned(x[i] + b)
 		}
 	}
 	var order []int
@@ -105,7 +106,11 @@ func distribution(t *testing.T, logits []float32, p *Params, h History) []float6
 	if first.ID == None {
 		return nil
 	}
-	probs := make([]float64, len(s.logits))
+	n := len(logits)
+	if p.Vocab > 0 {
+		n = min(n, p.Vocab)
+	}
+	probs := make([]float64, n)
 	if !(p.Temperature > 0) || p.TopK == 1 {
 		probs[first.ID] = first.Prob
 		return probs

@@ -37,6 +37,7 @@ import (
 	"sync"
 
 	"github.com/farlabs/inference"
+	"github.com/farlabs/inference/kernels/logits"
 )
 
 // None is the id of a [Choice] when nothing could be chosen.
@@ -56,11 +57,12 @@ type Choice struct {
 }
 
 // Sampler samples with scratch memory that grows to the vocabulary once
-// (32 bytes per id at most) and is reused; steady state allocates nothing. The
+// (33 bytes per id at most) and is reused; steady state allocates nothing. The
 // zero value is ready. One goroutine at a time may use it.
 type Sampler struct {
 	logits  []float32 // [vocab] cleaned, then modified
-	weights []float64 // [vocab] exp((logit − max) ÷ temperature), 0 for ids that are out
+	weights []float64 // [vocab] exp((logit − max) ÷ temperature)
+	sums    []float64 // of blocks of weights
 	cands   []candidate
 	counts  []int32             // [vocab] occurrences; zero between calls
 	seen    []inference.TokenID // ids whose counts are not zero
@@ -78,65 +80,68 @@ var samplers = sync.Pool{New: func() any { return new(Sampler) }}
 // Sample chooses the token at a position of a branch (see the package comment
 // for the steps). It borrows every argument and changes none. Params fields
 // out of range count as absent; [Params.Validate] names them.
-func Sample(logits []float32, p *Params, history History, position int, branch uint32) Choice {
+func Sample(row []float32, p *Params, history History, position int, branch uint32) Choice {
 	s := samplers.Get().(*Sampler)
 	defer samplers.Put(s)
-	return s.Sample(logits, p, history, position, branch)
+	return s.Sample(row, p, history, position, branch)
 }
 
 // Sample is the function [Sample] on the scratch memory of s. Earlier calls do
 // not bear on the result.
-func (s *Sampler) Sample(logits []float32, p *Params, history History, position int, branch uint32) Choice {
-	if p.Vocab > 0 && p.Vocab < len(logits) {
-		logits = logits[:p.Vocab]
+func (s *Sampler) Sample(row []float32, p *Params, history History, position int, branch uint32) Choice {
+	if p.Vocab > 0 && p.Vocab < len(row) {
+		row = row[:p.Vocab]
 	}
-	s.clean(logits)
+	greedy := !(p.Temperature > 0) || p.TopK == 1
+	if greedy && p.plain() {
+		// The row as it came will do, but for +∞, which the largest number equals.
+		if high := logits.Max(row); high < math.MaxFloat32 {
+			return chosen(argmax(row))
+		}
+	}
+	s.clean(row)
 	s.penalise(p, history)
 	for id, bias := range p.LogitBias {
 		if id >= 0 && int(id) < len(s.logits) {
-			s.logits[id] = cleaned(s.logits[id] + bias)
+			s.logits[id] = logits.Cleaned(s.logits[id] + bias)
 		}
 	}
 	best := argmax(s.logits)
-	if best == None {
-		return Choice{ID: None}
-	}
-	if !(p.Temperature > 0) || p.TopK == 1 {
-		return Choice{ID: best, Prob: 1}
+	if greedy || best == None {
+		return chosen(best)
 	}
 	return s.draw(p, s.logits[best], uniform(p.Seed, branch, uint64(position)))
 }
 
-// clean copies logits into the scratch row, without NaN and +∞.
-func (s *Sampler) clean(logits []float32) {
-	if cap(s.logits) < len(logits) {
-		s.logits = make([]float32, len(logits))
+// chosen is the choice of an id without a draw.
+func chosen(id inference.TokenID) Choice {
+	if id == None {
+		return Choice{ID: None}
 	}
-	s.logits = s.logits[:len(logits)]
-	for i, x := range logits {
-		s.logits[i] = cleaned(x)
-	}
+	return Choice{ID: id, Prob: 1}
 }
 
-// cleaned maps NaN to −∞ and +∞ to the largest float32.
-func cleaned(x float32) float32 {
-	if x <= math.MaxFloat32 { // false for NaN
-		return x
-	}
-	if x > 0 {
-		return math.MaxFloat32
-	}
-	return float32(math.Inf(-1))
+// plain says that nothing changes the logits.
+func (p *Params) plain() bool {
+	return !(p.RepetitionPenalty > 0 && p.RepetitionPenalty != 1) &&
+		p.PresencePenalty == 0 && p.FrequencyPenalty == 0 && len(p.LogitBias) == 0
 }
 
-// argmax returns the id of the highest logit above −∞, the lowest of equals, or
-// None.
-func argmax(logits []float32) inference.TokenID {
-	best, high := None, float32(math.Inf(-1))
-	for i, x := range logits {
-		if x > high {
-			best, high = inference.TokenID(i), x
-		}
+// clean copies a row into the scratch row, without NaN and +∞.
+func (s *Sampler) clean(row []float32) {
+	if cap(s.logits) < len(row) {
+		s.logits = make([]float32, len(row))
 	}
-	return best
+	s.logits = s.logits[:len(row)]
+	logits.Clean(s.logits, row)
+}
+
+// argmax returns the id of the highest element of a clean row above −∞, the
+// lowest of equals, or None.
+func argmax(row []float32) inference.TokenID {
+	high := logits.Max(row)
+	if math.IsInf(float64(high), -1) {
+		return None
+	}
+	return inference.TokenID(logits.First(row, high))
 }

@@ -10,6 +10,8 @@ import (
 	"testing"
 
 	"github.com/farlabs/inference"
+	"github.com/farlabs/inference/kernels/device"
+	"github.com/farlabs/inference/kernels/logits"
 )
 
 var inf = float32(math.Inf(1))
@@ -43,8 +45,8 @@ func TestExpAndLogAreAccurate(t *testing.T) {
 	r := rand.New(rand.NewPCG(1, 2))
 	for range 200000 {
 		x := -r.Float64() * math.Pow(10, r.Float64()*5-2)
-		if want := math.Exp(x); x > -708 && math.Abs(exp(x)-want) > 4e-16*want {
-			t.Fatalf("exp(%v) = %v, want %v", x, exp(x), want)
+		if want := math.Exp(x); x > -708 && math.Abs(logits.Exp(x)-want) > 4e-16*want {
+			t.Fatalf("exp(%v) = %v, want %v", x, logits.Exp(x), want)
 		}
 		y := math.Exp(r.Float64()*80 - 40)
 		if want := math.Log(y); math.Abs(log(y)-want) > 4e-16*math.Abs(want) {
@@ -52,7 +54,7 @@ func TestExpAndLogAreAccurate(t *testing.T) {
 		}
 	}
 	for x, want := range map[float64]float64{0: 1, -709: 0, math.Inf(-1): 0, math.NaN(): 0} {
-		if got := exp(x); got != want {
+		if got := logits.Exp(x); got != want {
 			t.Errorf("exp(%v) = %v, want %v", x, got, want)
 		}
 	}
@@ -67,7 +69,7 @@ func TestExpAndLogHaveTheseBits(t *testing.T) {
 	var sum uint64
 	for i := range 10000 {
 		x := -float64(i) / 37
-		sum = sum*0x9E3779B97F4A7C15 + math.Float64bits(exp(x)) ^ math.Float64bits(log(1+float64(i)/19))
+		sum = sum*0x9E3779B97F4A7C15 + math.Float64bits(logits.Exp(x)) ^ math.Float64bits(log(1+float64(i)/19))
 	}
 	if sum != pinnedBits {
 		t.Errorf("digest %#x, want %#x", sum, uint64(pinnedBits))
@@ -140,6 +142,7 @@ func TestPenaltiesFollowTheirFormulas(t *testing.T) {
 		{Params{PresencePenalty: -2}, []float32{4, -4, 6, -2, 4}},
 	} {
 		var s Sampler
+		c.p.Temperature = 1 // a greedy row that nothing changes is not copied
 		s.Sample(logits, &c.p, h, 0, 0)
 		if !slices.Equal(s.logits, c.want) {
 			t.Errorf("%+v: got %v, want %v", c.p, s.logits, c.want)
@@ -341,11 +344,37 @@ func FuzzSample(f *testing.F) {
 	})
 }
 
+// TestChoicesAreThoseOfPlainGo: a token does not depend on the kernels.
+func TestChoicesAreThoseOfPlainGo(t *testing.T) {
+	r := rand.New(rand.NewPCG(9, 10))
+	for i := range 120 {
+		row := make([]float32, []int{1, 17, 1000, 4099}[i%4])
+		for j := range row {
+			row[j] = float32(r.NormFloat64() * 4)
+		}
+		p := chiCases[i%len(chiCases)].p
+		var want Choice
+		var wantTop []LogProb
+		for _, set := range device.Supported() {
+			func() {
+				defer device.UseKernels(set)()
+				got, top := Sample(row, &p, History{Generated: []inference.TokenID{3, 3, 5}}, i, 0), TopLogProbs(row, 5)
+				if set == device.Generic {
+					want, wantTop = got, top
+				}
+				if got != want || !slices.Equal(top, wantTop) {
+					t.Fatalf("%s, %+v: %+v, want %+v; top %v, want %v", set, p, got, want, top, wantTop)
+				}
+			}()
+		}
+	}
+}
+
 func BenchmarkSample(b *testing.B) {
 	r := rand.New(rand.NewPCG(5, 6))
-	logits := make([]float32, 151936)
-	for i := range logits {
-		logits[i] = float32(r.NormFloat64() * 2)
+	row := make([]float32, 49152)
+	for i := range row {
+		row[i] = float32(r.NormFloat64() * 2)
 	}
 	for _, c := range []struct {
 		name string
@@ -358,14 +387,17 @@ func BenchmarkSample(b *testing.B) {
 		{"min-p=0.05", Params{Temperature: 1, MinP: 0.05}},
 		{"top-k=40,top-p=0.9", Params{Temperature: 1, TopK: 40, TopP: 0.9}},
 	} {
-		b.Run(c.name, func(b *testing.B) {
-			var s Sampler
-			position := 0
-			for b.Loop() {
-				position++
-				s.Sample(logits, &c.p, History{}, position, 0)
-			}
-		})
+		for _, set := range device.Supported() {
+			b.Run(c.name+"/impl="+set.String(), func(b *testing.B) {
+				defer device.UseKernels(set)()
+				var s Sampler
+				position := 0
+				for b.Loop() {
+					position++
+					s.Sample(row, &c.p, History{}, position, 0)
+				}
+			})
+		}
 	}
 }
 

@@ -59,7 +59,7 @@ func TestSessionWithoutCreditHoldsUpNobody(t *testing.T) {
 		other := r.client.session(l)
 		other.open()
 		r.client.deaf = true
-		for range 100 { // 100 × 640 B of output
+		for range 160 { // 160 × 640 B of output
 			stalled.send(stalled.ids(tokens(1, 10), row(0, 0, 10, wire.WantAll)))
 		}
 		start := time.Now()
@@ -70,25 +70,39 @@ func TestSessionWithoutCreditHoldsUpNobody(t *testing.T) {
 			t.Errorf("50 steps beside a stalled session took %v", took)
 		}
 		nap(time.Minute)
-		got := 0
-		for k, o := range r.client.outputs {
-			if k.session == stalled.id {
-				got += len(o.data)
+		came := func(windows int) {
+			t.Helper()
+			got := 0
+			for k, o := range r.client.outputs {
+				if k.session == stalled.id {
+					got += len(o.data)
+				}
+			}
+			if got > windows*32<<10 || got < windows*31<<10 {
+				t.Errorf("%d bytes of output came, want %d windows of %d", got, windows, 32<<10)
 			}
 		}
-		if got > 32<<10 || got < 31<<10 {
-			t.Errorf("%d bytes of output came without credit, the window is %d", got, 32<<10)
-		}
+		came(1)
 		for _, n := range l {
 			if live := n.Live(); live > 4*32<<10 {
 				t.Errorf("%s holds %d bytes for a stalled session", n.id, live)
 			}
 		}
-		// Credit comes: everything goes on.
-		r.client.send("node-1", &wire.Credit{Session: stalled.id, Epoch: 1, Hop: 2, Bytes: 32 << 10})
+		// Credit for another edge, and from the hop before, is none.
+		credit := wire.Credit{Session: stalled.id, Epoch: 1, Hop: 1, Bytes: 32 << 10}
+		r.client.send("node-1", &credit)
+		l[0].mux.Send("node-1", &wire.Frame{Message: &wire.Credit{Session: stalled.id, Epoch: 1, Hop: 2, Bytes: 32 << 10}})
 		nap(time.Second)
-		r.client.send("node-1", &wire.Credit{Session: stalled.id, Epoch: 1, Hop: 2, Bytes: 32 << 10})
-		stalled.wait(100)
+		came(1)
+		// Credit comes: everything goes on, never more than a window at once.
+		for i := range 3 {
+			r.client.send("node-1", &wire.Credit{Session: stalled.id, Epoch: 1, Hop: 2, Bytes: 1 << 40})
+			nap(time.Second)
+			if i == 0 {
+				came(2)
+			}
+		}
+		stalled.wait(160)
 		stalled.close()
 		other.close()
 	})
@@ -103,6 +117,29 @@ func TestStepThatMakesMoreThanTheWindowIsRefused(t *testing.T) {
 		rt.step(tokens(1, 96), row(0, 0, 96, wire.WantAll)) // just fits
 		rt.send(rt.ids(tokens(1, 97), row(0, 0, 97, wire.WantAll)))
 		rt.wantFail(wire.CodeLimit)
+		rt.close()
+	})
+}
+
+func TestStepsThatWaitAreBounded(t *testing.T) {
+	run(t, func(r *rig) {
+		n := r.node("n", all, nil)
+		rt := r.client.session([]*node{n})
+		rt.open()
+		release := hold(n)
+		send := func(steps int) {
+			for range steps {
+				rt.send(rt.ids(tokens(1, 1), row(0, int(rt.seq), 1, wire.WantNone)))
+			}
+			nap(time.Second)
+		}
+		send(512) // what a session may have waiting
+		if l := n.Load(); l.Queue != 512 || len(r.client.fails) != 0 {
+			t.Fatalf("%+v, %v", l, r.client.failed())
+		}
+		send(1)
+		rt.wantFail(wire.CodeLimit)
+		release()
 		rt.close()
 	})
 }

@@ -76,6 +76,10 @@ func (s *Stage) end(e *session, outcome inference.Outcome) {
 		s.progress(e, 0, time.Now()) // what has left is billed
 	}
 	s.clear(e)
+	if !e.since.IsZero() {
+		s.cfg.Log.Debug("session ended", "session", e.id, "outcome", outcome.String(),
+			"positions", e.positions, "units", e.units, "ms", time.Since(e.since).Milliseconds())
+	}
 	delete(s.sessions, e.id)
 	s.reserve(e, 0)
 	if f := s.cfg.Events.SessionClosed; f != nil {
@@ -151,7 +155,8 @@ func (s *Stage) clerk(e *session, t task, run func()) {
 const maxSettling = 16
 
 // lastWord answers Close of a session that is over with its final receipt, so
-// that a client which lost it knows what both sides count. s.mu is held.
+// that a client which lost it knows what both sides count. Who may ask is the meter's to say:
+// a session of somebody else is an unknown one. s.mu is held.
 func (s *Stage) lastWord(to inference.PeerID, id inference.SessionID) {
 	if s.cfg.Meter == nil || s.stopped {
 		s.unknown(to, id, 0)
@@ -165,7 +170,7 @@ func (s *Stage) lastWord(to inference.PeerID, id inference.SessionID) {
 	}
 	s.settling++
 	s.clerks.Go(func() {
-		receipt, err := s.cfg.Meter.Settle(id)
+		receipt, err := s.cfg.Meter.Settle(to, id)
 		s.mu.Lock()
 		defer s.mu.Unlock()
 		s.settling--

@@ -43,8 +43,9 @@ type Meter interface {
 	// epoch; v is nil when Open brought no voucher. It may wait for a disk.
 	Open(t Terms, v *inference.Voucher) (Account, error)
 	// Settle returns the final receipt of a session that has ended, for a
-	// client that lost it. It may wait for a disk.
-	Settle(session inference.SessionID) (inference.Receipt, error)
+	// client that lost it; for a peer of another payer there is none. It may wait
+	// for a disk.
+	Settle(client inference.PeerID, session inference.SessionID) (inference.Receipt, error)
 }
 
 // Terms is what an account is opened for.

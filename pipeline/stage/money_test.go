@@ -51,12 +51,12 @@ func (b *books) Open(t stage.Terms, v *inference.Voucher) (stage.Account, error)
 	return a, nil
 }
 
-func (b *books) Settle(id inference.SessionID) (inference.Receipt, error) {
+func (b *books) Settle(client inference.PeerID, id inference.SessionID) (inference.Receipt, error) {
 	time.Sleep(b.delay)
 	b.mu.Lock()
 	a := b.accounts[id]
 	b.mu.Unlock()
-	if a == nil || !a.closed {
+	if a == nil || !a.closed || a.terms.Client != client {
 		return inference.Receipt{}, errors.New("no account")
 	}
 	return a.Receipt()
@@ -280,6 +280,13 @@ func TestClosingAgainBringsTheReceiptAgain(t *testing.T) {
 		rt.close()
 		if len(r.client.receipts) != before+1 || r.client.receipts[before] != r.client.receipts[before-1] {
 			t.Errorf("%d receipts, %d before: %v", len(r.client.receipts), before, r.client.failed())
+		}
+		// Nobody else gets it.
+		other := r.another("other")
+		other.send("n", &wire.Close{Session: rt.id})
+		nap(time.Second)
+		if len(other.receipts) != 0 || len(other.fails) != 1 || other.fails[0].Code != wire.CodeNoSession {
+			t.Errorf("another client: receipts %v, %v", other.receipts, other.failed())
 		}
 		r.client.send("n", &wire.Close{Session: inference.SessionID{77}})
 		nap(time.Second)

@@ -264,6 +264,10 @@ func (s *Stage) settle(e *session, r *route) {
 	e.direct = !r.last && !r.Relay && unreachable == nil
 	e.open = true
 	s.opened(e, receipt)
+	if e.since.IsZero() {
+		e.since = time.Now()
+		s.cfg.Log.Debug("session opened", "session", e.id, "peer", e.client.id, "blocks", r.Role.Blocks.String(), "class", r.Class)
+	}
 	if f := s.cfg.Events.SessionOpened; f != nil {
 		f(s.info(e))
 	}

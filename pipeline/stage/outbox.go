@@ -46,6 +46,8 @@ func (s *Stage) flushOutbox(e *session) {
 			return
 		}
 		e.sent = o.seq
+		e.positions += uint64(o.info.Rows)
+		e.units += uint64(o.info.Rows * e.route.Role.Blocks.Len())
 		if e.account != nil {
 			for line, units := range o.units {
 				if units > 0 {

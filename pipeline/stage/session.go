@@ -39,6 +39,11 @@ type session struct {
 	account  Account
 	outcome  inference.Outcome
 
+	// For the log.
+	since     time.Time // first opened; zero: never
+	positions uint64    // of steps that have left
+	units     uint64    // token·blocks of them
+
 	branches map[uint32]*model.Branch
 
 	// Steps in.

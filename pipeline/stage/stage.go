@@ -92,9 +92,7 @@ func (s *Stage) stop() {
 	s.stopped = true
 	s.cancel()
 	for _, e := range s.sessions {
-		if !e.failed {
-			s.send(e.client.id, &wire.Fail{Session: e.id, Epoch: e.route.Epoch, Hop: e.route.Hop, Code: wire.CodeDraining, Text: "the node is leaving"})
-		}
+		s.fail(e, 0, refuse(wire.CodeDraining, "the node is leaving"))
 		s.end(e, inference.OutcomeNodeFault)
 	}
 }

@@ -84,6 +84,50 @@ func TestOnlyThePeersOfASessionMaySpeakToIt(t *testing.T) {
 	})
 }
 
+// TestNeighbourMayOnlyPassWorkOn has the next hop of a session say what is the
+// client's to say.
+func TestNeighbourMayOnlyPassWorkOn(t *testing.T) {
+	paid(t, func(r *rig, n *node, b *books) {
+		rt := r.client.session([]*node{n})
+		rt.change = func(m *wire.Open) { m.Hops, m.Next, m.Relay, m.Voucher = 2, "next", true, voucher(60) }
+		rt.open()
+		next := r.another("next")
+		next.send("n", &wire.Voucher{Session: rt.id, Voucher: *voucher(1000)})
+		next.send("n", &wire.Probe{Session: rt.id, Nonce: 9})
+		next.send("n", &wire.Close{Session: rt.id, Outcome: inference.OutcomeOK})
+		nap(time.Second)
+		if l := n.Load(); l.Sessions != 1 || b.accounts[rt.id].closed {
+			t.Errorf("the next hop has ended the session: %+v", l)
+		}
+		if v := b.accounts[rt.id].voucher; v != 60 {
+			t.Errorf("a voucher of the next hop counts: %d wei", v)
+		}
+		for _, p := range r.client.progress {
+			if p.Nonce == 9 {
+				t.Error("the client got the answer to a question of the next hop")
+			}
+		}
+		rt.close()
+	})
+}
+
+// TestFailComesAfterWhatWasSent: the failure is within the time for which news
+// of what was sent before it would have waited.
+func TestFailComesAfterWhatWasSent(t *testing.T) {
+	run(t, func(r *rig) {
+		n := r.node("n", all, nil)
+		rt := r.client.session([]*node{n})
+		rt.open()
+		rt.send(rt.ids(tokens(1, 4), row(0, 0, 4, wire.WantLast)))
+		rt.send(rt.ids(tokens(1, 4), row(7, 0, 4, wire.WantLast))) // no such branch
+		rt.wantFail(wire.CodeBadRequest)
+		if p := r.client.progress[len(r.client.progress)-1]; p.Sent != 1 {
+			t.Errorf("the last the client heard: %+v, want step 1 sent", p)
+		}
+		rt.close()
+	})
+}
+
 func TestFramesOfAnOlderEpochChangeNothing(t *testing.T) {
 	ids := tokens(1, 30)
 	want := expect(t, inference.WireBF16, ids)

@@ -12,38 +12,41 @@ type Code uint8
 
 // The codes. Values never change.
 const (
-	CodeInternal    Code = 1  // the stage's own fault
-	CodeBusy        Code = 2  // queue, sessions or pages are full; RetryAfter says when
-	CodeUnsupported Code = 3  // Feature names what is not served
-	CodeBadRequest  Code = 4  // against the protocol
-	CodeWrongModel  Code = 5  // digest, class or blocks are not served here
-	CodeNoSession   Code = 6  // unknown, expired or ended
-	CodeStale       Code = 7  // an epoch that is over
-	CodeForbidden   Code = 8  // capability or peer
-	CodePayment     Code = 9  // voucher refused or credit used up
-	CodeLimit       Code = 10 // beyond the session's or the node's limits
-	CodeDeadline    Code = 11 // the session's deadline passed
-	CodeDraining    Code = 12 // the node is leaving
-	CodeNextHop     Code = 13 // the next hop does not take steps; Hop names it
-	CodeCutShort    Code = 14 // the step was dropped with its session
-	codeEnd         Code = 15
+	CodeInternal    Code = 1 // the stage's own fault
+	CodeBusy        Code = 2 // queue, sessions or pages are full; RetryAfter says when
+	CodeUnsupported Code = 3 // Feature names what is not served
+	CodeBadRequest  Code = 4 // against the protocol
+	CodeWrongModel  Code = 5 // digest, class or blocks are not served here
+	CodeNoSession   Code = 6 // unknown, expired or ended
+	// 7 is not used: frames of an epoch that is over are dropped without a word.
+	CodeForbidden Code = 8  // capability or peer
+	CodePayment   Code = 9  // voucher refused or credit used up
+	CodeLimit     Code = 10 // beyond the session's or the node's limits
+	CodeDeadline  Code = 11 // the session's deadline passed
+	CodeDraining  Code = 12 // the node is leaving
+	CodeNextHop   Code = 13 // the next hop does not take steps; Hop names it
+	CodeCutShort  Code = 14 // the step was dropped with its session
+	codeEnd       Code = 15
 )
 
 var codeNames = [codeEnd]string{
 	CodeInternal: "internal error", CodeBusy: "busy", CodeUnsupported: "unsupported",
 	CodeBadRequest: "bad request", CodeWrongModel: "wrong model", CodeNoSession: "no such session",
-	CodeStale: "stale epoch", CodeForbidden: "forbidden", CodePayment: "payment required",
+	CodeForbidden: "forbidden", CodePayment: "payment required",
 	CodeLimit: "over limit", CodeDeadline: "deadline passed", CodeDraining: "draining",
 	CodeNextHop: "next hop unreachable", CodeCutShort: "cut short",
 }
 
 // String returns the code's name in errors.
 func (c Code) String() string {
-	if c > 0 && c < codeEnd {
+	if c < codeEnd && codeNames[c] != "" {
 		return codeNames[c]
 	}
 	return fmt.Sprintf("code %d", uint8(c))
 }
+
+// MarshalText makes logs in JSON bear the name too.
+func (c Code) MarshalText() ([]byte, error) { return []byte(c.String()), nil }
 
 // Retryable reports whether another peer, or the same one later, may succeed.
 func (c Code) Retryable() bool {

@@ -49,6 +49,9 @@ func (k Kind) String() string {
 	return fmt.Sprintf("kind %d", uint8(k))
 }
 
+// MarshalText makes logs in JSON bear the name too.
+func (k Kind) MarshalText() ([]byte, error) { return []byte(k.String()), nil }
+
 // Message is one of the message types of this package.
 type Message interface {
 	Kind() Kind

@@ -16,6 +16,7 @@ func TestReaderRefusesBeforeItAllocates(t *testing.T) {
 	frame := func(total, header uint64, rest ...byte) []byte {
 		return append(putUvarint(putUvarint(nil, total), header), rest...)
 	}
+	step := (&Frame{Message: &Step{Seq: 1, Payload: PayloadIDs, Rows: []Row{{N: 1}}}}).Append(nil)[2:] // without its two lengths
 	for name, b := range map[string][]byte{
 		"frame too long":        frame(MaxHeader+MaxPayload+1, 10),
 		"header too long":       frame(MaxHeader+100, MaxHeader+1),
@@ -23,11 +24,11 @@ func TestReaderRefusesBeforeItAllocates(t *testing.T) {
 		"empty header":          frame(1, 0),
 		"unknown kind":          frame(2, 1, 200),
 		"kind 0":                frame(2, 1, 0),
-		"payload too long":      frame(MaxPayload+3, 1, byte(KindLoadQuery)),
+		"payload too long":      frame(uint64(1+len(step)+MaxPayload+1), uint64(len(step)), step...),
 		"payload of a query":    append(frame(13, 2, byte(KindLoadQuery), 1), make([]byte, 10)...),
-		"length not shortest":   {0x83, 0x00, 1, byte(KindLoadQuery), 1},
+		"length not shortest":   {0x83, 0x00, 2, byte(KindLoadQuery), 1},
 		"length of five bytes":  {0x83, 0x80, 0x80, 0x80, 0x01, 1},
-		"header not shortest":   {4, 0x82, 0x00, byte(KindLoadQuery), 1},
+		"header not shortest":   {3, 0x82, 0x00, byte(KindLoadQuery), 1},
 		"many rows, few bytes":  frame(60, 59, append([]byte{byte(KindOutput)}, append(make([]byte, 19), 0xff, 1)...)...),
 		"too many positions":    (&Frame{Message: &Output{Rows: []Row{{N: MaxStepRows}, {N: 1}}}}).Append(nil),
 		"empty row group":       (&Frame{Message: &Output{Rows: []Row{{N: 0}}}}).Append(nil),
@@ -55,6 +56,28 @@ func TestReaderRefusesBeforeItAllocates(t *testing.T) {
 	huge := frame(MaxPayload, 2, byte(KindLoadQuery))
 	if n := testing.AllocsPerRun(10, func() { _, _ = NewReader(bytes.NewReader(huge), nil).Next() }); n > 12 {
 		t.Errorf("a short stream that announces 64 MiB makes %v allocations", n)
+	}
+}
+
+func TestHeadersOfAnyLengthAreRead(t *testing.T) {
+	var b []byte
+	sizes := []int{1, MaxRows, 2, MaxRows}
+	for _, n := range sizes {
+		m := &Output{Rows: make([]Row, n)}
+		for i := range m.Rows {
+			m.Rows[i] = Row{Branch: uint32(i), Start: 1 << 20, N: 1}
+		}
+		b = (&Frame{Message: m}).Append(b)
+	}
+	r := NewReader(bytes.NewReader(b), allocate)
+	for _, n := range sizes {
+		f, err := r.Next()
+		if err != nil || len(f.Message.(*Output).Rows) != n {
+			t.Fatalf("%d row groups: %+v, %v", n, f, err)
+		}
+	}
+	if r.HeaderBytes() < 2048 {
+		t.Errorf("the longest header has %d bytes only", r.HeaderBytes())
 	}
 }
 

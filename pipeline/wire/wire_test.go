@@ -3,6 +3,7 @@ package wire
 import (
 	"bytes"
 	"encoding/hex"
+	"encoding/json"
 	"errors"
 	"flag"
 	"fmt"
@@ -241,7 +242,7 @@ func TestRowsKeepTheirBits(t *testing.T) {
 
 func TestCodesHaveNamesAndDecide(t *testing.T) {
 	for c := Code(1); c < codeEnd; c++ {
-		if strings.HasPrefix(c.String(), "code ") {
+		if unused := c == 7; strings.HasPrefix(c.String(), "code ") != unused {
 			t.Errorf("code %d has no name", c)
 		}
 	}
@@ -277,4 +278,11 @@ func FuzzParseHeader(f *testing.F) {
 			t.Error("not the same the second time")
 		}
 	})
+}
+
+func TestCodesAndKindsReadAsNamesInJSON(t *testing.T) {
+	b, err := json.Marshal([]any{CodeBusy, Code(7), Code(200), KindFail})
+	if err != nil || string(b) != `["busy","code 7","code 200","fail"]` {
+		t.Errorf("%s, %v", b, err)
+	}
 }

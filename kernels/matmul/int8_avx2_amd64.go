@@ -11,14 +11,38 @@ func int8AVX2() form {
 	return form{
 		widths: []int{1, 2, 4},
 		kernels: [dtypes]kernel{
-			tensor.Q4_0: {one: []func(*tile){int8Q4_0_1x1AVX2, int8Q4_0_1x2AVX2, int8Q4_0_1x4AVX2}},
-			tensor.Q4_1: {one: []func(*tile){int8Q4_1_1x1AVX2, int8Q4_1_1x2AVX2, int8Q4_1_1x4AVX2}},
-			tensor.Q5_0: {one: []func(*tile){int8Q5_0_1x1AVX2, int8Q5_0_1x2AVX2, int8Q5_0_1x4AVX2}},
-			tensor.Q5_1: {one: []func(*tile){int8Q5_1_1x1AVX2, int8Q5_1_1x2AVX2, int8Q5_1_1x4AVX2}},
-			tensor.Q8_0: {one: []func(*tile){int8Q8_0_1x1AVX2, int8Q8_0_1x2AVX2, int8Q8_0_1x4AVX2}},
-			tensor.Q4_K: {one: []func(*tile){int8Q4_K_1x1AVX2, int8Q4_K_1x2AVX2, int8Q4_K_1x4AVX2}},
-			tensor.Q5_K: {one: []func(*tile){int8Q5_K_1x1AVX2, int8Q5_K_1x2AVX2, int8Q5_K_1x4AVX2}},
-			tensor.Q6_K: {one: []func(*tile){int8Q6_K_1x1AVX2, int8Q6_K_1x2AVX2, int8Q6_K_1x4AVX2}},
+			tensor.Q4_0: {
+				one: []func(*tile){int8Q4_0_1x1AVX2, int8Q4_0_1x2AVX2, int8Q4_0_1x4AVX2},
+				two: []func(*tile){int8Q4_0_2x1AVX2},
+			},
+			tensor.Q4_1: {
+				one: []func(*tile){int8Q4_1_1x1AVX2, int8Q4_1_1x2AVX2, int8Q4_1_1x4AVX2},
+				two: []func(*tile){int8Q4_1_2x1AVX2},
+			},
+			tensor.Q5_0: {
+				one: []func(*tile){int8Q5_0_1x1AVX2, int8Q5_0_1x2AVX2, int8Q5_0_1x4AVX2},
+				two: []func(*tile){int8Q5_0_2x1AVX2},
+			},
+			tensor.Q5_1: {
+				one: []func(*tile){int8Q5_1_1x1AVX2, int8Q5_1_1x2AVX2, int8Q5_1_1x4AVX2},
+				two: []func(*tile){int8Q5_1_2x1AVX2},
+			},
+			tensor.Q8_0: {
+				one: []func(*tile){int8Q8_0_1x1AVX2, int8Q8_0_1x2AVX2, int8Q8_0_1x4AVX2},
+				two: []func(*tile){int8Q8_0_2x1AVX2},
+			},
+			tensor.Q4_K: {
+				one: []func(*tile){int8Q4_K_1x1AVX2, int8Q4_K_1x2AVX2, int8Q4_K_1x4AVX2},
+				two: []func(*tile){int8Q4_K_2x1AVX2},
+			},
+			tensor.Q5_K: {
+				one: []func(*tile){int8Q5_K_1x1AVX2, int8Q5_K_1x2AVX2, int8Q5_K_1x4AVX2},
+				two: []func(*tile){int8Q5_K_2x1AVX2},
+			},
+			tensor.Q6_K: {
+				one: []func(*tile){int8Q6_K_1x1AVX2, int8Q6_K_1x2AVX2, int8Q6_K_1x4AVX2},
+				two: []func(*tile){int8Q6_K_2x1AVX2},
+			},
 		},
 	}
 }

@@ -4,122 +4,162 @@
 
 package matmul
 
-// int8Q4_0_1x1AVX2 multiplies a panel of Q4_0 by columns (1) of 8 bits.
+// int8Q4_0_1x1AVX2 multiplies panels of Q4_0 (1) by columns of 8 bits (1).
 //
 //go:noescape
 func int8Q4_0_1x1AVX2(t *tile)
 
-// int8Q4_0_1x2AVX2 multiplies a panel of Q4_0 by columns (2) of 8 bits.
+// int8Q4_0_1x2AVX2 multiplies panels of Q4_0 (1) by columns of 8 bits (2).
 //
 //go:noescape
 func int8Q4_0_1x2AVX2(t *tile)
 
-// int8Q4_0_1x4AVX2 multiplies a panel of Q4_0 by columns (4) of 8 bits.
+// int8Q4_0_1x4AVX2 multiplies panels of Q4_0 (1) by columns of 8 bits (4).
 //
 //go:noescape
 func int8Q4_0_1x4AVX2(t *tile)
 
-// int8Q4_1_1x1AVX2 multiplies a panel of Q4_1 by columns (1) of 8 bits.
+// int8Q4_0_2x1AVX2 multiplies panels of Q4_0 (2) by columns of 8 bits (1).
+//
+//go:noescape
+func int8Q4_0_2x1AVX2(t *tile)
+
+// int8Q4_1_1x1AVX2 multiplies panels of Q4_1 (1) by columns of 8 bits (1).
 //
 //go:noescape
 func int8Q4_1_1x1AVX2(t *tile)
 
-// int8Q4_1_1x2AVX2 multiplies a panel of Q4_1 by columns (2) of 8 bits.
+// int8Q4_1_1x2AVX2 multiplies panels of Q4_1 (1) by columns of 8 bits (2).
 //
 //go:noescape
 func int8Q4_1_1x2AVX2(t *tile)
 
-// int8Q4_1_1x4AVX2 multiplies a panel of Q4_1 by columns (4) of 8 bits.
+// int8Q4_1_1x4AVX2 multiplies panels of Q4_1 (1) by columns of 8 bits (4).
 //
 //go:noescape
 func int8Q4_1_1x4AVX2(t *tile)
 
-// int8Q5_0_1x1AVX2 multiplies a panel of Q5_0 by columns (1) of 8 bits.
+// int8Q4_1_2x1AVX2 multiplies panels of Q4_1 (2) by columns of 8 bits (1).
+//
+//go:noescape
+func int8Q4_1_2x1AVX2(t *tile)
+
+// int8Q5_0_1x1AVX2 multiplies panels of Q5_0 (1) by columns of 8 bits (1).
 //
 //go:noescape
 func int8Q5_0_1x1AVX2(t *tile)
 
-// int8Q5_0_1x2AVX2 multiplies a panel of Q5_0 by columns (2) of 8 bits.
+// int8Q5_0_1x2AVX2 multiplies panels of Q5_0 (1) by columns of 8 bits (2).
 //
 //go:noescape
 func int8Q5_0_1x2AVX2(t *tile)
 
-// int8Q5_0_1x4AVX2 multiplies a panel of Q5_0 by columns (4) of 8 bits.
+// int8Q5_0_1x4AVX2 multiplies panels of Q5_0 (1) by columns of 8 bits (4).
 //
 //go:noescape
 func int8Q5_0_1x4AVX2(t *tile)
 
-// int8Q5_1_1x1AVX2 multiplies a panel of Q5_1 by columns (1) of 8 bits.
+// int8Q5_0_2x1AVX2 multiplies panels of Q5_0 (2) by columns of 8 bits (1).
+//
+//go:noescape
+func int8Q5_0_2x1AVX2(t *tile)
+
+// int8Q5_1_1x1AVX2 multiplies panels of Q5_1 (1) by columns of 8 bits (1).
 //
 //go:noescape
 func int8Q5_1_1x1AVX2(t *tile)
 
-// int8Q5_1_1x2AVX2 multiplies a panel of Q5_1 by columns (2) of 8 bits.
+// int8Q5_1_1x2AVX2 multiplies panels of Q5_1 (1) by columns of 8 bits (2).
 //
 //go:noescape
 func int8Q5_1_1x2AVX2(t *tile)
 
-// int8Q5_1_1x4AVX2 multiplies a panel of Q5_1 by columns (4) of 8 bits.
+// int8Q5_1_1x4AVX2 multiplies panels of Q5_1 (1) by columns of 8 bits (4).
 //
 //go:noescape
 func int8Q5_1_1x4AVX2(t *tile)
 
-// int8Q8_0_1x1AVX2 multiplies a panel of Q8_0 by columns (1) of 8 bits.
+// int8Q5_1_2x1AVX2 multiplies panels of Q5_1 (2) by columns of 8 bits (1).
+//
+//go:noescape
+func int8Q5_1_2x1AVX2(t *tile)
+
+// int8Q8_0_1x1AVX2 multiplies panels of Q8_0 (1) by columns of 8 bits (1).
 //
 //go:noescape
 func int8Q8_0_1x1AVX2(t *tile)
 
-// int8Q8_0_1x2AVX2 multiplies a panel of Q8_0 by columns (2) of 8 bits.
+// int8Q8_0_1x2AVX2 multiplies panels of Q8_0 (1) by columns of 8 bits (2).
 //
 //go:noescape
 func int8Q8_0_1x2AVX2(t *tile)
 
-// int8Q8_0_1x4AVX2 multiplies a panel of Q8_0 by columns (4) of 8 bits.
+// int8Q8_0_1x4AVX2 multiplies panels of Q8_0 (1) by columns of 8 bits (4).
 //
 //go:noescape
 func int8Q8_0_1x4AVX2(t *tile)
 
-// int8Q4_K_1x1AVX2 multiplies a panel of Q4_K by columns (1) of 8 bits.
+// int8Q8_0_2x1AVX2 multiplies panels of Q8_0 (2) by columns of 8 bits (1).
+//
+//go:noescape
+func int8Q8_0_2x1AVX2(t *tile)
+
+// int8Q4_K_1x1AVX2 multiplies panels of Q4_K (1) by columns of 8 bits (1).
 //
 //go:noescape
 func int8Q4_K_1x1AVX2(t *tile)
 
-// int8Q4_K_1x2AVX2 multiplies a panel of Q4_K by columns (2) of 8 bits.
+// int8Q4_K_1x2AVX2 multiplies panels of Q4_K (1) by columns of 8 bits (2).
 //
 //go:noescape
 func int8Q4_K_1x2AVX2(t *tile)
 
-// int8Q4_K_1x4AVX2 multiplies a panel of Q4_K by columns (4) of 8 bits.
+// int8Q4_K_1x4AVX2 multiplies panels of Q4_K (1) by columns of 8 bits (4).
 //
 //go:noescape
 func int8Q4_K_1x4AVX2(t *tile)
 
-// int8Q5_K_1x1AVX2 multiplies a panel of Q5_K by columns (1) of 8 bits.
+// int8Q4_K_2x1AVX2 multiplies panels of Q4_K (2) by columns of 8 bits (1).
+//
+//go:noescape
+func int8Q4_K_2x1AVX2(t *tile)
+
+// int8Q5_K_1x1AVX2 multiplies panels of Q5_K (1) by columns of 8 bits (1).
 //
 //go:noescape
 func int8Q5_K_1x1AVX2(t *tile)
 
-// int8Q5_K_1x2AVX2 multiplies a panel of Q5_K by columns (2) of 8 bits.
+// int8Q5_K_1x2AVX2 multiplies panels of Q5_K (1) by columns of 8 bits (2).
 //
 //go:noescape
 func int8Q5_K_1x2AVX2(t *tile)
 
-// int8Q5_K_1x4AVX2 multiplies a panel of Q5_K by columns (4) of 8 bits.
+// int8Q5_K_1x4AVX2 multiplies panels of Q5_K (1) by columns of 8 bits (4).
 //
 //go:noescape
 func int8Q5_K_1x4AVX2(t *tile)
 
-// int8Q6_K_1x1AVX2 multiplies a panel of Q6_K by columns (1) of 8 bits.
+// int8Q5_K_2x1AVX2 multiplies panels of Q5_K (2) by columns of 8 bits (1).
+//
+//go:noescape
+func int8Q5_K_2x1AVX2(t *tile)
+
+// int8Q6_K_1x1AVX2 multiplies panels of Q6_K (1) by columns of 8 bits (1).
 //
 //go:noescape
 func int8Q6_K_1x1AVX2(t *tile)
 
-// int8Q6_K_1x2AVX2 multiplies a panel of Q6_K by columns (2) of 8 bits.
+// int8Q6_K_1x2AVX2 multiplies panels of Q6_K (1) by columns of 8 bits (2).
 //
 //go:noescape
 func int8Q6_K_1x2AVX2(t *tile)
 
-// int8Q6_K_1x4AVX2 multiplies a panel of Q6_K by columns (4) of 8 bits.
+// int8Q6_K_1x4AVX2 multiplies panels of Q6_K (1) by columns of 8 bits (4).
 //
 //go:noescape
 func int8Q6_K_1x4AVX2(t *tile)
+
+// int8Q6_K_2x1AVX2 multiplies panels of Q6_K (2) by columns of 8 bits (1).
+//
+//go:noescape
+func int8Q6_K_2x1AVX2(t *tile)

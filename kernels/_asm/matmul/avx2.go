@@ -31,8 +31,10 @@ func (d *codeDType) record() int { return d.header() + d.span*d.own() }
 // VPDPBUSD.
 func int8AVX2() {
 	for i := range codeDTypes {
-		for _, columns := range []int{1, 2, 4} {
-			codeDTypes[i].tile(columns)
+		for panels, tiles := range [...][]int{{1, 2, 4}, {1}} {
+			for _, columns := range tiles {
+				codeDTypes[i].tile(panels+1, columns)
+			}
 		}
 	}
 }
@@ -44,10 +46,21 @@ type pointers struct {
 	scales       reg.Register // of the record
 	part         reg.Register // of the block, in a record of several
 	blocks, left reg.Register // left of the record
+	next         reg.Register // bytes to the next panel
+}
+
+// of returns a place of vector v of a column, which is one of the panel's or,
+// from 2 on, of the next panel's.
+func (p *pointers) of(v int, at Mem) Mem {
+	if v >= 2 {
+		at.Index, at.Scale = p.next, 1
+	}
+	return at
 }
 
 func (d *codeDType) begin(t reg.Register) *pointers {
-	p := &pointers{d: d, codes: GP64(), x: GP64(), scales: GP64(), blocks: GP64()}
+	p := &pointers{d: d, codes: GP64(), x: GP64(), scales: GP64(), blocks: GP64(), next: GP64()}
+	MOVQ(Mem{Base: t, Disp: tileNext}, p.next)
 	MOVQ(Mem{Base: t, Disp: tileCodes}, p.codes)
 	MOVQ(Mem{Base: t, Disp: tileScales}, p.scales)
 	MOVQ(Mem{Base: t, Disp: tileX}, p.x)
@@ -62,9 +75,9 @@ func (d *codeDType) begin(t reg.Register) *pointers {
 	return p
 }
 
-// next goes to the next block while there is one. x is the bytes of a block of
-// the tile's activations.
-func (p *pointers) next(x int) {
+// advance goes to the next block while there is one. x is the bytes of a block
+// of the tile's activations.
+func (p *pointers) advance(x int) {
 	ADDQ(U32(uint32(p.d.size())), p.codes)
 	ADDQ(U32(uint32(x)), p.x)
 	if p.d.span > 1 {
@@ -81,19 +94,19 @@ func (p *pointers) next(x int) {
 	JNZ(LabelRef("block"))
 }
 
-// group sets v to the codes of four elements of rows 8·half to 8·half+7.
-func (p *pointers) group(g, half int, nibbles, v, spare reg.VecVirtual) {
-	at := Mem{Base: p.codes, Disp: 64*(g%4) + 32*half}
+// group sets w to the codes of four elements of the rows of vector v.
+func (p *pointers) group(g, v int, nibbles, w, spare reg.VecVirtual) {
+	at := p.of(v, Mem{Base: p.codes, Disp: 64*(g%4) + 32*(v%2)})
 	if g < 4 {
-		VPAND(at, nibbles, v)
+		VPAND(at, nibbles, w)
 	} else {
-		VMOVDQU(at, v)
-		VPSRLW(U8(4), v, v)
-		VPAND(nibbles, v, v)
+		VMOVDQU(at, w)
+		VPSRLW(U8(4), w, w)
+		VPAND(nibbles, w, w)
 	}
 	var mask uint32
 	shift := 0 // to the left, of the bits above the fourth
-	at.Disp = 256 + 32*half
+	at.Disp = 256 + 32*(v%2)
 	switch p.d.bits {
 	case 4:
 		return
@@ -111,30 +124,30 @@ func (p *pointers) group(g, half int, nibbles, v, spare reg.VecVirtual) {
 		VPSRLW(U8(uint8(-shift)), spare, spare)
 	}
 	VPAND(lanes.AVX2.Bits(mask), spare, spare)
-	VPOR(spare, v, v)
+	VPOR(spare, w, w)
 }
 
-// factors returns the scales of a part of the block, and its minima: rows 0–7
-// and 8–15. Those of Q4_K and Q5_K are to be taken away.
-func (p *pointers) factors(part int) (s, m [2]reg.VecVirtual) {
-	halves := func(at int) (v [2]reg.VecVirtual) {
-		for h := range v {
-			v[h] = YMM()
-			VCVTPH2PS(Mem{Base: p.scales, Disp: at + 16*h}, v[h])
+// factors returns the scales of a part of the block, and its minima. Those of
+// Q4_K and Q5_K are to be taken away.
+func (p *pointers) factors(part, vectors int) (s, m []reg.VecVirtual) {
+	halves := func(at int) (f []reg.VecVirtual) {
+		for v := range vectors {
+			f = append(f, YMM())
+			VCVTPH2PS(p.of(v, Mem{Base: p.scales, Disp: at + 16*(v%2)}), f[v])
 		}
-		return v
+		return f
 	}
-	times := func(at int, v [2]reg.VecVirtual) {
-		for h := range v {
+	times := func(at int, f []reg.VecVirtual) {
+		for v := range f {
 			i := YMM()
-			from := Mem{Base: p.part, Disp: at + 8*h}
+			from := p.of(v, Mem{Base: p.part, Disp: at + 8*(v%2)})
 			if p.d.minima {
 				VPMOVZXBD(from, i)
 			} else {
 				VPMOVSXBD(from, i)
 			}
 			VCVTDQ2PS(i, i)
-			VMULPS(i, v[h], v[h])
+			VMULPS(i, f[v], f[v])
 		}
 	}
 	s = halves(0)
@@ -151,137 +164,158 @@ func (p *pointers) factors(part int) (s, m [2]reg.VecVirtual) {
 }
 
 // tile writes a kernel.
-func (d *codeDType) tile(columns int) {
-	name := fmt.Sprintf("int8%s_1x%dAVX2", d.name, columns)
-	t := kernel(name, fmt.Sprintf("%s multiplies a panel of %s by columns (%d) of 8 bits.", name, d.name, columns))
+func (d *codeDType) tile(panels, columns int) {
+	name := fmt.Sprintf("int8%s_%dx%dAVX2", d.name, panels, columns)
+	t := kernel(name, fmt.Sprintf("%s multiplies panels of %s (%d) by columns of 8 bits (%d).", name, d.name, panels, columns))
 	spare := 0
 	if d.run() > 1 && d.run() < 8 {
-		spare = 64 * columns
+		spare = 64 * panels * columns
 	}
-	sums := newRows(lanes.AVX2, 1, columns, t, spare)
+	sums := newRows(lanes.AVX2, panels, columns, t, spare)
+	vectors := sums.vectors()
 	ones := lanes.AVX2.Bits(0x0001_0001)
-	var nibbles, ones8 reg.VecVirtual
+	var nibbles reg.VecVirtual
+	var signs *signs
 	if d.bits < 8 {
 		nibbles = lanes.AVX2.Const(0x0f0f_0f0f)
 	} else {
-		ones8 = lanes.AVX2.Const(0x0001_0001)
+		signs = newSigns()
 	}
 	p := d.begin(t)
 	if columns == 1 {
-		for i := 0; i < d.size(); i += 64 {
-			PREFETCHT0(Mem{Base: p.codes, Disp: ahead + i})
-		}
+		p.prefetch(panels)
 	}
 	offset := d.start != startNone && d.bits < 8
 	for part := range d.parts() {
-		products := make([][2]reg.VecVirtual, columns)
+		products := make([][]reg.VecVirtual, columns)
 		for c := range products {
-			products[c] = [2]reg.VecVirtual{YMM(), YMM()}
+			for range vectors {
+				products[c] = append(products[c], YMM())
+			}
 		}
-		spilled := func(c, h int) Mem { return sums.spare(64*c + 32*h) }
+		spilled := func(c, v int) Mem { return sums.spare(32 * (c*vectors + v)) }
 		groups := []int{0, 4, 1, 5, 2, 6, 3, 7}
 		if d.parts() == 2 {
 			groups = []int{4 * part, 4*part + 1, 4*part + 2, 4*part + 3}
 		}
 		for i, g := range groups {
 			if d.bits == 8 {
-				p.signed(g, products, ones8, i == 0)
+				signs.group(p, g, products, i == 0)
 				continue
 			}
-			if i > 0 && i%d.run() == 0 { // the sums are full
+			first := i%d.run() == 0
+			if first && i > 0 { // the sums are full
 				for c := range products {
-					for h, v := range products[c] {
-						VPMADDWD(ones, v, v)
-						VMOVDQU(v, spilled(c, h))
+					for v, y := range products[c] {
+						VPMADDWD(ones, y, y)
+						VMOVDQU(y, spilled(c, v))
 					}
 				}
 			}
-			w, x := [2]reg.VecVirtual{YMM(), YMM()}, YMM()
-			for h := range w {
-				p.group(g, h, nibbles, w[h], x)
-			}
-			for c := range products {
-				x := YMM()
-				VPBROADCASTD(Mem{Base: p.x, Disp: int8Block*c + 4*g}, x)
-				for h, v := range products[c] {
-					if i%d.run() == 0 {
-						VPMADDUBSW(x, w[h], v)
-						continue
+			for h := 0; h < vectors; h += 2 { // a panel
+				w, x := [2]reg.VecVirtual{YMM(), YMM()}, YMM()
+				for v := range w {
+					p.group(g, h+v, nibbles, w[v], x)
+				}
+				for c := range products {
+					VPBROADCASTD(Mem{Base: p.x, Disp: int8Block*c + 4*g}, x)
+					for v, y := range products[c][h : h+2] {
+						if first {
+							VPMADDUBSW(x, w[v], y)
+							continue
+						}
+						product := YMM()
+						VPMADDUBSW(x, w[v], product)
+						VPADDW(product, y, y)
 					}
-					product := YMM()
-					VPMADDUBSW(x, w[h], product)
-					VPADDW(product, v, v)
 				}
 			}
 		}
-		s, m := p.factors(part)
+		s, m := p.factors(part, vectors)
 		for c := range products {
 			factor := YMM()
 			at := Mem{Base: p.x, Disp: int8Block * c}
 			if offset {
 				VPBROADCASTD(at.Offset(int8Starts+4*(d.start+part)), factor)
 			}
-			for h, v := range products[c] {
+			for v, y := range products[c] {
 				if d.run() > 1 {
-					VPMADDWD(ones, v, v)
+					VPMADDWD(ones, y, y)
 				}
 				if spare > 0 {
-					VPADDD(spilled(c, h), v, v)
+					VPADDD(spilled(c, v), y, y)
 				}
 				if offset {
-					VPADDD(factor, v, v)
+					VPADDD(factor, y, y)
 				}
-				VCVTDQ2PS(v, v)
-				VMULPS(s[h], v, v)
+				VCVTDQ2PS(y, y)
+				VMULPS(s[v], y, y)
 			}
 			VBROADCASTSS(at.Offset(int8D), factor)
-			for h, v := range products[c] {
-				VFMADD213PS(sums.sum(c, h), factor, v)
+			for v, y := range products[c] {
+				VFMADD213PS(sums.sum(c, v), factor, y)
 			}
 			if d.minima {
 				VBROADCASTSS(at.Offset(int8U), factor)
 			}
-			for h, v := range products[c] {
+			for v, y := range products[c] {
 				switch {
 				case d.minima && d.span > 1:
-					VFNMADD231PS(m[h], factor, v)
+					VFNMADD231PS(m[v], factor, y)
 				case d.minima:
-					VFMADD231PS(m[h], factor, v)
+					VFMADD231PS(m[v], factor, y)
 				}
-				VMOVUPS(v, sums.sum(c, h))
+				VMOVUPS(y, sums.sum(c, v))
 			}
 		}
 	}
-	p.next(columns * int8Block)
+	p.advance(columns * int8Block)
 	sums.store()
 	VZEROUPPER()
 	RET()
 }
 
-// signed adds the products of a group of Q8_0 to sums of 32 bits. VPMADDUBSW
-// wants one side without a sign: |code|, at most 128, against activations that
-// take the code's sign; two such products are below 1<<15.
-func (p *pointers) signed(g int, products [][2]reg.VecVirtual, ones reg.VecVirtual, first bool) {
-	var w, size [2]reg.VecVirtual
-	flip := lanes.AVX2.Const(0x8080_8080)
-	for h := range w {
-		w[h], size[h] = YMM(), YMM()
-		VPXOR(Mem{Base: p.codes, Disp: 64*g + 32*h}, flip, w[h])
-		VPABSB(w[h], size[h])
+// prefetch asks for codes of later blocks.
+func (p *pointers) prefetch(panels int) {
+	for v := 0; v < 2*panels; v += 2 {
+		for i := 0; i < p.d.size(); i += 64 {
+			PREFETCHT0(p.of(v, Mem{Base: p.codes, Disp: ahead + i}))
+		}
 	}
-	for c := range products {
-		x := YMM()
-		VPBROADCASTD(Mem{Base: p.x, Disp: int8Block*c + 4*g}, x)
-		for h, v := range products[c] {
-			product := YMM()
-			VPSIGNB(w[h], x, product)
-			VPMADDUBSW(product, size[h], product)
-			if first {
-				VPMADDWD(ones, product, v)
-				continue
+}
+
+// signs multiplies codes of Q8_0. VPMADDUBSW wants one side without a sign:
+// |code|, at most 128, against activations that take the code's sign; two such
+// products are below 1<<15.
+type signs struct{ flip, ones reg.VecVirtual }
+
+func newSigns() *signs {
+	return &signs{lanes.AVX2.Const(0x8080_8080), lanes.AVX2.Const(0x0001_0001)}
+}
+
+// group adds the products of a group to sums of 32 bits.
+func (s *signs) group(p *pointers, g int, products [][]reg.VecVirtual, first bool) {
+	for h := 0; h < len(products[0]); h += 2 { // a panel
+		var w, size [2]reg.VecVirtual
+		for v := range w {
+			w[v], size[v] = YMM(), YMM()
+			VPXOR(p.of(h+v, Mem{Base: p.codes, Disp: 64*g + 32*v}), s.flip, w[v])
+			VPABSB(w[v], size[v])
+		}
+		for c := range products {
+			x := YMM()
+			VPBROADCASTD(Mem{Base: p.x, Disp: int8Block*c + 4*g}, x)
+			for v, y := range products[c][h : h+2] {
+				product := YMM()
+				VPSIGNB(w[v], x, product)
+				VPMADDUBSW(product, size[v], product)
+				if first {
+					VPMADDWD(s.ones, product, y)
+					continue
+				}
+				VPMADDWD(s.ones, product, product)
+				VPADDD(product, y, y)
 			}
-			VPMADDWD(ones, product, product)
-			VPADDD(product, v, v)
 		}
 	}
 }

@@ -6,6 +6,8 @@ import (
 
 	inference "github.com/farlabs/inference"
 	"github.com/farlabs/inference/kernels/tensor"
+	"github.com/farlabs/inference/model/catalog"
+	"github.com/farlabs/inference/model/weights"
 )
 
 // BenchmarkSmolLM2 runs all blocks of the real model: rows of one pass, one a
@@ -56,4 +58,35 @@ func BenchmarkSmolLM2(b *testing.B) {
 	for _, n := range []int{16, 128, 512} {
 		b.Run(fmt.Sprintf("prefill/chunk=%d", n), func(b *testing.B) { run(b, 1, n, 0) })
 	}
+}
+
+// BenchmarkLoad brings in all blocks of the real model: packed into an empty
+// cache, from a full one, and without one.
+func BenchmarkLoad(b *testing.B) {
+	source, err := catalog.Resolve("smollm2-135m-instruct", catalog.CacheDir())
+	if err != nil {
+		b.Fatal(err)
+	}
+	run := func(b *testing.B, cache func() string) {
+		for b.Loop() {
+			c, err := weights.Open(source.Path)
+			if err != nil {
+				b.Fatal(err)
+			}
+			spec, err := ReadSpec(c)
+			if err != nil {
+				b.Fatal(err)
+			}
+			s, err := Source{Checkpoint: c, Cache: cache()}.Span(b.Context(), blocks(0, spec.Layers))
+			if err != nil {
+				b.Fatal(err)
+			}
+			b.SetBytes(s.WeightBytes())
+			c.Close()
+		}
+	}
+	full := b.TempDir()
+	b.Run("cache=empty", func(b *testing.B) { run(b, b.TempDir) })
+	b.Run("cache=full", func(b *testing.B) { run(b, func() string { return full }) })
+	b.Run("cache=none", func(b *testing.B) { run(b, func() string { return "" }) })
 }

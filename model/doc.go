@@ -13,8 +13,11 @@
 // Keys and values live in a [Cache] of pages (16 positions of one block) under
 // a byte budget; a [Branch] is one sequence's pages, forked by sharing them.
 //
+// A [Source] loads both: matrices packed for the kernels, from a cache of files
+// that processes share, or packed into memory where there is none.
+//
 // Which blocks exist and what they do stands in an arch.Spec, interpreted by
 // block.go and one file per mixer; the arithmetic is in kernels. The package
-// owns its caches and scratch memory, borrows the checkpoint's mapped weights,
+// owns its caches and scratch memory, borrows the checkpoint's packed weights,
 // and knows nothing of sessions, prices or the network.
 package model

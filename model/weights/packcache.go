@@ -124,8 +124,14 @@ func (p *Packer) tidy() error {
 	return nil
 }
 
-// used marks the model's files as opened now.
+// used marks the model's files as opened now, once a Packer.
 func (p *Packer) used() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.marked {
+		return
+	}
+	p.marked = true
 	now := time.Now()
 	_ = os.Chtimes(filepath.Dir(p.folder()), now, now) // a read-only cache is not tidied either
 }

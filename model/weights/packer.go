@@ -60,6 +60,7 @@ type Packer struct {
 	mu     sync.Mutex // also held in calls of Progress and Warn
 	stats  PackStats
 	tidied bool  // the folder was made and looked through
+	marked bool  // the model's folder has the time of now
 	unkept error // why files cannot be kept; it was told
 }
 

@@ -2,6 +2,7 @@ package weights
 
 import (
 	"context"
+	"sync"
 	"sync/atomic"
 
 	"golang.org/x/sync/errgroup"
@@ -20,6 +21,9 @@ func grow(b *[]byte, n int64) []byte {
 	return (*b)[:n]
 }
 
+// scratches keeps them between the groups of a model.
+var scratches = sync.Pool{New: func() any { return new(scratch) }}
+
 // parallel calls f for every index below n on several goroutines, in ascending
 // order of their beginning, until one fails or ctx ends.
 func parallel(ctx context.Context, workers, n int, f func(i int, s *scratch) error) error {
@@ -27,7 +31,8 @@ func parallel(ctx context.Context, workers, n int, f func(i int, s *scratch) err
 	g, ctx := errgroup.WithContext(ctx)
 	for range min(workers, n) {
 		g.Go(func() error {
-			var s scratch
+			s := scratches.Get().(*scratch)
+			defer scratches.Put(s)
 			for {
 				if ctx.Err() != nil {
 					return context.Cause(ctx)
@@ -36,7 +41,7 @@ func parallel(ctx context.Context, workers, n int, f func(i int, s *scratch) err
 				if i >= n {
 					return nil
 				}
-				if err := f(i, &s); err != nil {
+				if err := f(i, s); err != nil {
 					return err
 				}
 			}

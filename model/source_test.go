@@ -3,6 +3,8 @@ package model
 import (
 	"bytes"
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
 	"errors"
 	"os"
 	"path/filepath"
@@ -20,15 +22,6 @@ import (
 	"github.com/farlabs/inference/model/weights"
 	"github.com/farlabs/inference/model/weights/gguftest"
 )
-
-// loadSpan and loadEnds load what a Spec of the test describes.
-func loadSpan(c *weights.Checkpoint, spec *arch.Spec, blocks inference.BlockRange) (*Span, error) {
-	return Source{Checkpoint: c}.span(context.Background(), spec, blocks)
-}
-
-func loadEnds(c *weights.Checkpoint, spec *arch.Spec) (*Ends, error) {
-	return Source{Checkpoint: c}.ends(context.Background(), spec)
-}
 
 // TestPiecesOfAMatrixAreItsPanels packs a matrix of several pieces, the last
 // panel in part, and compares it with the whole packed at once.
@@ -176,5 +169,30 @@ func TestUnusableCacheIsToldAndLoadingGoesOn(t *testing.T) {
 	}
 	if len(told) != 1 || !strings.Contains(told[0], "are not kept") {
 		t.Errorf("told %q", told)
+	}
+}
+
+// TestLayoutVersionNamesTheLayout holds the packed bytes of every dtype: files
+// of the cache are taken for good if their version is, so another layout is
+// another version.
+func TestLayoutVersionNamesTheLayout(t *testing.T) {
+	const version, want = 1, ""
+	sum, r := sha256.New(), kerneltest.Rand(3)
+	for _, dtype := range kerneltest.Weights {
+		x := gguftest.Random(r, "", dtype, 1, 21, 512)
+		n, err := matmul.PackedBytes(dtype, 21, 512)
+		if err != nil {
+			t.Fatal(err)
+		}
+		packed := make([]byte, n+63)
+		packed = packed[int(-uintptr(unsafe.Pointer(&packed[0]))&63):][:n]
+		if err := layout.Pack(packed, dtype, 21, 512, x.Data); err != nil {
+			t.Fatal(err)
+		}
+		sum.Write(packed)
+	}
+	if got := hex.EncodeToString(sum.Sum(nil)); matmul.LayoutVersion != version || got != want {
+		t.Errorf("layout %d has %s, this test %d and %s: if the layout changed, raise matmul.LayoutVersion, then change both here",
+			matmul.LayoutVersion, got, version, want)
 	}
 }

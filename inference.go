@@ -108,12 +108,9 @@ func (s SessionID) MarshalText() ([]byte, error) { return []byte(s.String()), ni
 type Epoch uint32
 
 // NumericsClass names the arithmetic a peer computes with: activation dtype,
-// KV dtype, versions of the ops. Within a class results are equal bit for bit.
+// KV dtype, version of the ops. Within a class results are equal bit for bit.
+// See [Numerics.Class].
 type NumericsClass string
-
-// ClassCPUF32v0 is the class of the first generic kernels: activations and KV
-// in float32, reductions in 16 lanes, every product rounded before it is added.
-const ClassCPUF32v0 NumericsClass = "cpu-f32-v0"
 
 // WireDType is the dtype to which the residual stream is rounded at every
 // block boundary, and in which it travels.

@@ -5,6 +5,66 @@ import (
 	"strconv"
 )
 
+// Numerics is what a peer chooses of its arithmetic. Zero fields stand for the
+// defaults.
+type Numerics struct {
+	Activations Activations
+	KV          KVDType
+}
+
+// WithDefaults returns n with its zero fields filled in.
+func (n Numerics) WithDefaults() Numerics {
+	if n.Activations == 0 {
+		n.Activations = DefaultActivations
+	}
+	if n.KV == 0 {
+		n.KV = DefaultKV
+	}
+	return n
+}
+
+// Class returns the class of what CPUs compute with n, such as
+// "cpu-int8-f16kv-v1".
+func (n Numerics) Class() NumericsClass {
+	n = n.WithDefaults()
+	return NumericsClass(fmt.Sprintf("cpu-%s-%skv-v1", n.Activations, n.KV))
+}
+
+// Activations is the dtype in which activations meet quantised weights; weights
+// of 16 and 32 bits always meet f32. It is part of the numerics class.
+type Activations uint8
+
+// The dtypes of activations. Int8 has a scale per row and 32 elements.
+const (
+	ActivationsInt8 Activations = 1
+	ActivationsF32  Activations = 2
+
+	// DefaultActivations lose little beside quantised weights, at several times
+	// the speed of f32.
+	DefaultActivations = ActivationsInt8
+)
+
+// String returns "int8" or "f32".
+func (a Activations) String() string {
+	switch a {
+	case ActivationsInt8:
+		return "int8"
+	case ActivationsF32:
+		return "f32"
+	}
+	return "activations " + strconv.Itoa(int(a))
+}
+
+// ParseActivations reads the form that String writes.
+func ParseActivations(s string) (Activations, error) {
+	for a := ActivationsInt8; a <= ActivationsF32; a++ {
+		if a.String() == s {
+			return a, nil
+		}
+	}
+	return 0, fmt.Errorf("activations %q: want int8 or f32", s)
+}
+
 // KVDType is the dtype in which keys and values are kept between passes. It is
 // part of the numerics class.
 type KVDType uint8

@@ -60,7 +60,7 @@ func testDigest(name string) inference.Digest { return sha256.Sum256([]byte(name
 // testRecord is what a node that serves blocks 0:10 of 30 would announce.
 func testRecord(model string) *inference.NodeRecord {
 	return &inference.NodeRecord{
-		Name: "brave-otter", Model: inference.ModelID(model), Digest: testDigest(model), Class: inference.ClassCPUF32v0,
+		Name: "brave-otter", Model: inference.ModelID(model), Digest: testDigest(model), Class: inference.Numerics{}.Class(),
 		Blocks: inference.BlockRange{Start: 0, End: 10}, Total: 30, State: inference.StateServing,
 		Rates: inference.Rates{Decode: 1.25, Prefill: 0.1}, Memory: 1 << 30, Version: "v0.1.0",
 	}

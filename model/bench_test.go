@@ -19,7 +19,7 @@ func BenchmarkSmolLM2(b *testing.B) {
 		b.Fatal(err)
 	}
 	all := blocks(0, spec.Layers)
-	m, err := newChain(b, c, spec, inference.WireBF16, cut{all, all})
+	m, err := newChain(b, c, spec, inference.WireBF16, inference.Numerics{}, cut{all, all})
 	if err != nil {
 		b.Fatal(err)
 	}

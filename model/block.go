@@ -12,9 +12,6 @@ import (
 	"github.com/farlabs/inference/model/arch"
 )
 
-// numerics is the form in which activations meet quantised weights.
-const numerics = matmul.Int8
-
 // block is one transformer block: h = x + mixer(norm(x)), x' = h + mlp(norm(h)).
 // It enqueues ops and never touches an element.
 type block struct {
@@ -24,6 +21,7 @@ type block struct {
 	gate, up *matmul.Weights // [FFN, d]
 	down     *matmul.Weights // [d, FFN]
 	eps      float32
+	numerics matmul.Activations
 }
 
 // activations are the rows of one running pass beside the residual.
@@ -41,7 +39,7 @@ func loadBlock(l *loader, s *arch.Spec, i int, frequencies []float32) (b block, 
 		return b, fmt.Errorf("block %d of family %s: %w", i, s.Family, arch.ErrUnsupported)
 	}
 	t := s.BlockTensors(i)
-	b.eps = s.NormEps
+	b.eps, b.numerics = s.NormEps, l.numerics
 	if b.attnNorm, err = l.vector(t.AttnNorm); err != nil {
 		return b, err
 	}
@@ -68,9 +66,9 @@ func (b *block) forward(q *device.Queue, x tensor.Buffer, a *activations, w *scr
 	elementwise.Add(q, x, a.normed)
 
 	norm.RMS(q, a.normed, x, b.mlpNorm, b.eps)
-	matmul.Linear(q, a.normed, numerics, matmul.Product{Dst: a.gate, W: b.gate}, matmul.Product{Dst: a.up, W: b.up})
+	matmul.Linear(q, a.normed, b.numerics, matmul.Product{Dst: a.gate, W: b.gate}, matmul.Product{Dst: a.up, W: b.up})
 	elementwise.GateSiLU(q, a.gate, a.gate, a.up)
-	matmul.Linear(q, a.gate, numerics, matmul.Product{Dst: a.normed, W: b.down})
+	matmul.Linear(q, a.gate, b.numerics, matmul.Product{Dst: a.normed, W: b.down})
 	elementwise.Add(q, x, a.normed)
 }
 

@@ -100,7 +100,7 @@ func TestForwardRefusesWhatItWasNotPromised(t *testing.T) {
 	model := modeltest.Small()
 	model.Context = 20
 	c := model.Open(t)
-	m, err := newChain(t, c, nil, inference.WireF32, cut{blocks(1, 5), blocks(2, 4)})
+	m, err := newChain(t, c, nil, inference.WireF32, exact, cut{blocks(1, 5), blocks(2, 4)})
 	if err != nil {
 		t.Fatal(err)
 	}

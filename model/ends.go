@@ -22,6 +22,8 @@ type Ends struct {
 	bytes int64
 	heap  int64
 	pool  *tensor.Pool
+
+	numerics matmul.Activations
 }
 
 // ends is Ends for a Spec that the caller vouches for.
@@ -31,7 +33,8 @@ func (s Source) ends(ctx context.Context, spec *arch.Spec) (*Ends, error) {
 	}
 	const rows = 512
 	e := &Ends{spec: spec, pool: tensor.NewPool(8 * rows * int64(spec.Hidden))}
-	l := &loader{from: s.Checkpoint}
+	l := s.loader()
+	e.numerics = l.numerics
 	err := s.matrices(ctx, l, false, endsGroup(spec)) // an embedding is read by rows
 	if err != nil {
 		return nil, err
@@ -100,7 +103,7 @@ func (e *Ends) Head(q *device.Queue, dst, hidden tensor.Buffer) error {
 	normed := e.pool.Get(tensor.F32, hidden.Rows, hidden.Cols)
 	defer normed.Release()
 	norm.RMS(q, normed, hidden, e.norm, e.spec.NormEps)
-	matmul.Linear(q, normed, numerics, matmul.Product{Dst: dst, W: e.head})
+	matmul.Linear(q, normed, e.numerics, matmul.Product{Dst: dst, W: e.head})
 	return q.Wait()
 }
 

@@ -20,6 +20,7 @@ type gqa struct {
 	shape       attention.Params // but for KV, which the pass brings
 	style       rope.Style
 	frequencies []float32 // [R/2]
+	numerics    matmul.Activations
 }
 
 func loadGQA(l *loader, s *arch.Spec, r arch.Rope, t *arch.BlockTensors, frequencies []float32) (m gqa, err error) {
@@ -34,7 +35,7 @@ func loadGQA(l *loader, s *arch.Spec, r arch.Rope, t *arch.BlockTensors, frequen
 	if r.Style == arch.RopeInterleaved {
 		m.style = rope.Interleaved
 	}
-	m.frequencies = frequencies
+	m.frequencies, m.numerics = frequencies, l.numerics
 	for _, w := range []struct {
 		to   **matmul.Weights
 		from arch.Tensor
@@ -48,7 +49,7 @@ func loadGQA(l *loader, s *arch.Spec, r arch.Rope, t *arch.BlockTensors, frequen
 
 // forward changes x [n, d] to the mixer's output.
 func (m *gqa) forward(q *device.Queue, x tensor.Buffer, a *activations, w *scratch) {
-	matmul.Linear(q, x, numerics,
+	matmul.Linear(q, x, m.numerics,
 		matmul.Product{Dst: a.q, W: m.q}, matmul.Product{Dst: a.k, W: m.k}, matmul.Product{Dst: a.v, W: m.v})
 	rope.Apply(q, a.q, m.shape.Heads, m.shape.HeadDim, w.positions, m.frequencies, m.style)
 	rope.Apply(q, a.k, m.shape.KVHeads, m.shape.HeadDim, w.positions, m.frequencies, m.style)
@@ -56,5 +57,5 @@ func (m *gqa) forward(q *device.Queue, x tensor.Buffer, a *activations, w *scrat
 	shape.KV = w.kv
 	attention.Store(q, a.k, a.v, shape, w.segments)
 	attention.Causal(q, a.mixed, a.q, shape, w.segments)
-	matmul.Linear(q, a.mixed, numerics, matmul.Product{Dst: x, W: m.o})
+	matmul.Linear(q, a.mixed, m.numerics, matmul.Product{Dst: x, W: m.o})
 }

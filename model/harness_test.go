@@ -36,26 +36,31 @@ type cut struct{ holds, serves inference.BlockRange }
 
 func blocks(a, b int) inference.BlockRange { return inference.BlockRange{Start: a, End: b} }
 
+// exact is the class that is compared with references.
+var exact = inference.Numerics{Activations: inference.ActivationsF32, KV: inference.KVF32}
+
 // newChain loads a model in stages. The spec is the file's where it is nil.
-func newChain(tb testing.TB, c *weights.Checkpoint, spec *arch.Spec, wire inference.WireDType, cuts ...cut) (*chain, error) {
+func newChain(tb testing.TB, c *weights.Checkpoint, spec *arch.Spec, wire inference.WireDType, n inference.Numerics, cuts ...cut) (*chain, error) {
 	if spec == nil {
 		var err error
 		if spec, err = ReadSpec(c); err != nil {
 			return nil, err
 		}
 	}
-	ends, err := loadEnds(c, spec)
+	n = n.WithDefaults()
+	from := Source{Checkpoint: c, Activations: n.Activations}
+	ends, err := from.ends(tb.Context(), spec)
 	if err != nil {
 		return nil, err
 	}
 	m := &chain{ends: ends, wire: wire, queue: device.NewQueue(2)}
 	tb.Cleanup(m.queue.Close)
 	for _, cut := range cuts {
-		span, err := loadSpan(c, spec, cut.holds)
+		span, err := from.span(tb.Context(), spec, cut.holds)
 		if err != nil {
 			return nil, err
 		}
-		cache, err := span.NewCache(testBudget, inference.KVF32)
+		cache, err := span.NewCache(testBudget, n.KV)
 		if err != nil {
 			return nil, err
 		}
@@ -64,7 +69,7 @@ func newChain(tb testing.TB, c *weights.Checkpoint, spec *arch.Spec, wire infere
 	return m, nil
 }
 
-// whole is a chain of one stage.
+// whole is an exact chain of one stage.
 func whole(tb testing.TB, c *weights.Checkpoint, wire inference.WireDType) *chain {
 	tb.Helper()
 	spec, err := ReadSpec(c)
@@ -72,7 +77,7 @@ func whole(tb testing.TB, c *weights.Checkpoint, wire inference.WireDType) *chai
 		tb.Fatal(err)
 	}
 	all := blocks(0, spec.Layers)
-	m, err := newChain(tb, c, spec, wire, cut{all, all})
+	m, err := newChain(tb, c, spec, wire, exact, cut{all, all})
 	if err != nil {
 		tb.Fatal(err)
 	}

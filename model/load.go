@@ -30,10 +30,11 @@ func (m metadata) Tensors() []arch.Tensor {
 
 // loader takes tensors out of a checkpoint, checking each against the Spec.
 type loader struct {
-	from   *weights.Checkpoint
-	packed map[string][]byte // matrices, by name
-	stats  weights.PackStats
-	bytes  int64 // of the tensors taken, as they are held
+	from     *weights.Checkpoint
+	numerics matmul.Activations
+	packed   map[string][]byte // matrices, by name
+	stats    weights.PackStats
+	bytes    int64 // of the tensors taken, as they are held
 }
 
 // tensor finds a tensor.

@@ -25,6 +25,10 @@ type Source struct {
 	Cache  string
 	Digest inference.Digest
 
+	// Activations is the dtype in which activations meet quantised weights; 0:
+	// inference.DefaultActivations.
+	Activations inference.Activations
+
 	// Workers is how many goroutines pack or check a block; 0: one per core.
 	Workers int
 
@@ -76,6 +80,15 @@ func LoadSpan(c *weights.Checkpoint, blocks inference.BlockRange) (*Span, error)
 // LoadEnds is Ends of a Source without a cache.
 func LoadEnds(c *weights.Checkpoint) (*Ends, error) {
 	return Source{Checkpoint: c}.Ends(context.Background())
+}
+
+// loader takes tensors for Span and Ends.
+func (s Source) loader() *loader {
+	l := &loader{from: s.Checkpoint, numerics: matmul.Int8}
+	if (inference.Numerics{Activations: s.Activations}).WithDefaults().Activations == inference.ActivationsF32 {
+		l.numerics = matmul.F32
+	}
+	return l
 }
 
 // group is the tensors of one file of the cache.

@@ -38,7 +38,7 @@ func (s Source) span(ctx context.Context, spec *arch.Spec, blocks inference.Bloc
 		return nil, fmt.Errorf("%s: blocks %s of a model that has %d: %w",
 			c.Path(), blocks, spec.Layers, inference.ErrInvalid)
 	}
-	l := &loader{from: c}
+	l := s.loader()
 	var factors []float32
 	if spec.Names.RopeFactors != "" {
 		var err error

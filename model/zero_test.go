@@ -32,7 +32,7 @@ func TestEveryUsedSpecFieldMatters(t *testing.T) {
 			changed := *spec // what was loaded keeps the Spec
 			v.Set(was)
 			all := blocks(0, m.model.Layers)
-			w, err := newChain(t, c, &changed, inference.WireF32, cut{all, all})
+			w, err := newChain(t, c, &changed, inference.WireF32, exact, cut{all, all})
 			if err != nil {
 				return
 			}

@@ -191,7 +191,7 @@ func TestVoucherIsBoundToEveryFieldAndDomain(t *testing.T) {
 
 func TestReceiptIsBoundToEveryField(t *testing.T) {
 	key := testKey(t, 7)
-	r := inference.Receipt{Blocks: inference.BlockRange{Start: 1, End: 2}, Class: inference.ClassCPUF32v0}
+	r := inference.Receipt{Blocks: inference.BlockRange{Start: 1, End: 2}, Class: "cpu-f32-v0"}
 	DevelopmentDomain.SignReceipt(key, &r)
 	changes := []func(*inference.Receipt){
 		func(r *inference.Receipt) { r.Payer[0]++ }, func(r *inference.Receipt) { r.Node[0]++ },

@@ -100,7 +100,7 @@ func (w *world) begin(blocks, prompt int) (*play, *inference.Voucher) {
 	p := &play{series: w.purse.Series()}
 	binary.BigEndian.PutUint64(p.id[:], w.next)
 	p.terms = Terms{
-		Session: p.id, Model: "toy:f32", Digest: inference.Digest{1}, Class: inference.ClassCPUF32v0,
+		Session: p.id, Model: "toy:f32", Digest: inference.Digest{1}, Class: inference.Numerics{}.Class(),
 		Blocks: inference.BlockRange{Start: 2, End: 2 + blocks}, Quote: testQuote,
 	}
 	w.sessions = append(w.sessions, p)

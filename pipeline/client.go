@@ -34,6 +34,9 @@ type ClientConfig struct {
 	CacheDir string
 	// Workers of the kernels; 0: one per core.
 	Workers int
+	// Activations is what the head's weights are multiplied by, if they are
+	// quantised; 0: inference.DefaultActivations.
+	Activations inference.Activations
 	// Defaults of sessions.
 	Defaults SessionOptions
 	Events   Events
@@ -79,6 +82,9 @@ const maxKept = 64 << 20
 // NewClient joins the network. It returns when the first attempt to join is
 // over, also if nobody was met: nodes may come later.
 func NewClient(ctx context.Context, cfg ClientConfig) (*Client, error) {
+	if err := device.KernelsError(); err != nil {
+		return nil, err
+	}
 	if cfg.Log == nil {
 		cfg.Log = slog.New(slog.DiscardHandler)
 	}

@@ -65,7 +65,7 @@ func (c *Client) Pipeline(ctx context.Context, spec string, id inference.ModelID
 
 func (c *Client) assemble(ctx context.Context, m *catalog.Model, cache string) (*DistributedPipeline, error) {
 	source := model.Source{
-		Checkpoint: m.Checkpoint, Cache: cache, Digest: m.Digest(),
+		Checkpoint: m.Checkpoint, Cache: cache, Digest: m.Digest(), Activations: c.cfg.Activations,
 		Warn: func(err error) { c.cfg.Log.Warn("weights", "err", err) },
 	}
 	ends, err := source.Ends(ctx)

@@ -62,6 +62,16 @@ func TestEachFlagOfASessionLandsInItsField(t *testing.T) {
 			t.Errorf("%q: %v\n%s", x.args, err, cmp.Diff(want, got))
 		}
 	}
+	for arg, want := range map[string]inference.Activations{"int8": inference.ActivationsInt8, "f32": inference.ActivationsF32, "f16": 0} {
+		var f connection
+		if err := command(&f).ParseFlags([]string{"--activations", arg}); err != nil {
+			t.Fatal(err)
+		}
+		if got, err := f.numerics(); got != want || (err == nil) != (want != 0) {
+			t.Errorf("--activations %s: %s, %v", arg, got, err)
+		}
+		rows["activations"] = true
+	}
 	tested(t, command(new(connection)), rows)
 }
 
@@ -129,7 +139,7 @@ func TestEachFlagOfAQuestionLandsInItsField(t *testing.T) {
 	c := &cobra.Command{Use: "run"}
 	f.add(c)
 	tested(t, c, rows, "model", "model-id", "verbose", // used when it is opened and shown
-		"bootstrap", "mdns", "data-dir", "log-format", "wire", "timeout", "max-price", "relay")
+		"bootstrap", "mdns", "data-dir", "log-format", "wire", "activations", "timeout", "max-price", "relay")
 }
 
 func TestEachFlagOfServeLandsInItsField(t *testing.T) {

@@ -25,7 +25,7 @@ func defaultModel() string { return string(catalog.Entries()[0].ID) }
 type connection struct {
 	bootstrap           []string
 	mdns, dataDir, logs string
-	wire                string
+	wire, activations   string
 	asks                bool // the command opens sessions: addSession was called
 	timeout             time.Duration
 	maxPrice            cli.USD
@@ -45,6 +45,7 @@ func (f *connection) addSession(c *cobra.Command) {
 	f.asks = true
 	p := c.Flags()
 	p.StringVar(&f.wire, "wire", "bf16", "how hidden states travel and are rounded: bf16, or f32 (exact, twice the bytes)")
+	p.StringVar(&f.activations, "activations", inference.DefaultActivations.String(), "what the head's quantised weights are multiplied by: int8, or f32 (closer to the reference, slower)")
 	p.DurationVar(&f.timeout, "timeout", 30*time.Second, "give up after so long without progress")
 	p.Var(&f.maxPrice, "max-price", "most that all nodes of a route together may ask, USD per 1M tokens; default: no limit, as is 0")
 	p.BoolVar(&f.relay, "relay", false, "let every edge between nodes run through this client")
@@ -95,8 +96,23 @@ func (f *connection) check() error {
 	if _, err := cli.Logger(f.logs, slog.LevelInfo); err != nil {
 		return err
 	}
-	_, err := f.session()
+	if _, err := f.session(); err != nil {
+		return err
+	}
+	_, err := f.numerics()
 	return err
+}
+
+// numerics returns the dtype that the flag names; 0 where the command has none.
+func (f *connection) numerics() (inference.Activations, error) {
+	if !f.asks {
+		return 0, nil
+	}
+	a, err := inference.ParseActivations(f.activations)
+	if err != nil {
+		return 0, cli.Usagef("--activations: %w", err)
+	}
+	return a, nil
 }
 
 // client joins the network.
@@ -113,6 +129,9 @@ func (f *connection) client(ctx context.Context, events pipeline.Events) (*pipel
 		return nil, fmt.Errorf("data directory: %w; choose another with --data-dir", err)
 	}
 	c := f.config(o)
+	if c.Activations, err = f.numerics(); err != nil {
+		return nil, err
+	}
 	c.Events, c.Log = events, log
 	return pipeline.NewClient(ctx, c)
 }

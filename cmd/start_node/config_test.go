@@ -34,6 +34,7 @@ func plain(c *node.Config) {
 	*c = node.Config{
 		Model: "m", CacheDir: catalog.CacheDir(), MDNS: "auto",
 		DataDir: cli.DataDir("start_node"), Identity: filepath.Join(cli.DataDir("start_node"), "identity.key"),
+		Numerics:    inference.Numerics{Activations: inference.ActivationsInt8, KV: inference.KVF16},
 		MaxSessions: 64, Price: -1, Credit: 64, Version: version.String(),
 	}
 }
@@ -60,6 +61,8 @@ func TestEachFlagLandsInItsField(t *testing.T) {
 		{[]string{"--name", "otter"}, func(c *node.Config) { c.Name = "otter" }},
 		{[]string{"--memory", "2GiB"}, func(c *node.Config) { c.Memory = 2 << 30 }},
 		{[]string{"--kv-cache", "3MiB"}, func(c *node.Config) { c.KVCache = 3 << 20 }},
+		{[]string{"--kv", "f32"}, func(c *node.Config) { c.Numerics.KV = inference.KVF32 }},
+		{[]string{"--activations", "f32"}, func(c *node.Config) { c.Numerics.Activations = inference.ActivationsF32 }},
 		{[]string{"--max-sessions", "3"}, func(c *node.Config) { c.MaxSessions = 3 }},
 		{[]string{"--price", "0.25"}, func(c *node.Config) { c.Price = 0.25 }},
 		{[]string{"--price", "0"}, func(c *node.Config) { c.Price = 0 }},

@@ -62,6 +62,7 @@ type flags struct {
 	model, modelID, blocks, identity, dataDir, name string
 	bootstrap, listen, announce                     []string
 	memory, kvCache                                 cli.Size
+	activations, kv                                 string
 	maxSessions                                     int
 	price                                           cli.USD
 	credit                                          uint64
@@ -84,6 +85,8 @@ func (f *flags) add(c *cobra.Command) {
 	_ = p.SetAnnotation("name", config.EnvAnnotation, []string{"FARLABS_NODE_NAME"})
 	p.Var(&f.memory, "memory", "what weights and KV cache may take together; default: half of the machine's memory")
 	p.Var(&f.kvCache, "kv-cache", "what the KV cache may take of --memory; default: a quarter, or what the weights leave")
+	p.StringVar(&f.kv, "kv", inference.DefaultKV.String(), "how keys and values are kept: f16, f32 (twice the memory) or q8 (half)")
+	p.StringVar(&f.activations, "activations", inference.DefaultActivations.String(), "what quantised weights are multiplied by: int8, or f32 (closer to the reference, slower)")
 	p.IntVar(&f.maxSessions, "max-sessions", 64, "sessions served at once")
 	p.Var(&f.price, "price", "USD per 1M tokens over all blocks of the model; default: the catalog's price for its class")
 	p.Uint64Var(&f.credit, "credit", 64, "tokens served to a payer before they are paid for")
@@ -118,6 +121,13 @@ func (f *flags) config() (node.Config, error) {
 	}
 	if c.Identity == "" {
 		c.Identity = filepath.Join(c.DataDir, "identity.key")
+	}
+	var err error
+	if c.Numerics.Activations, err = inference.ParseActivations(f.activations); err != nil {
+		return c, cli.Usagef("--activations: %w", err)
+	}
+	if c.Numerics.KV, err = inference.ParseKVDType(f.kv); err != nil {
+		return c, cli.Usagef("--kv: %w", err)
 	}
 	if f.blocks != "auto" {
 		r, err := inference.ParseBlockRange(f.blocks)

@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/farlabs/inference"
+	"github.com/farlabs/inference/kernels/device"
 	"github.com/farlabs/inference/pipeline"
 	"github.com/farlabs/inference/pipeline/wire"
 )
@@ -247,8 +248,8 @@ func ms(d time.Duration) float64 { return float64(d) / 1e6 }
 func table(gates []gate) string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "# Benchmarks\n\nWritten by `make bench-gate`: medians of %d rounds in which the configurations take turns, or the worst case where a row says so, all processes on one machine.\n\n", rounds)
-	fmt.Fprintf(&b, "%s, %d cores, %s, %s/%s. SmolLM2-135M-Instruct Q4_1, generic kernels, numerics class %s, bf16 on the wire.\n\n",
-		time.Now().UTC().Format("2006-01-02"), runtime.NumCPU(), cpu(), runtime.GOOS, runtime.GOARCH, inference.ClassCPUF32v0)
+	fmt.Fprintf(&b, "%s, %d cores, %s, %s/%s. SmolLM2-135M-Instruct Q4_1, kernels %s, numerics class %s, bf16 on the wire.\n\n",
+		time.Now().UTC().Format("2006-01-02"), runtime.NumCPU(), cpu(), runtime.GOOS, runtime.GOARCH, device.Kernels(), inference.Numerics{}.Class())
 	b.WriteString("| what | measured | bound | | spread |\n|---|---|---|---|---|\n")
 	for _, g := range gates {
 		fmt.Fprintln(&b, g)

@@ -36,6 +36,8 @@ type Config struct {
 
 	Blocks *inference.BlockRange // nil: what the network needs most
 
+	Numerics inference.Numerics // zero fields: the defaults
+
 	Bootstrap, Listen, Announce []string
 	MDNS                        string // "on", "off", "auto"
 	Identity                    string // key file
@@ -67,6 +69,7 @@ const shutdown = 4 * time.Second
 // Run serves until ctx ends; then it says goodbye and returns nil.
 func Run(ctx context.Context, cfg Config) error {
 	n := &Node{cfg: cfg, pool: tensor.NewPool(64 << 20)}
+	n.cfg.Numerics = n.cfg.Numerics.WithDefaults()
 	if n.cfg.Log == nil {
 		n.cfg.Log = slog.New(slog.DiscardHandler)
 	}
@@ -110,6 +113,9 @@ type Node struct {
 
 // open brings up everything that does not depend on which blocks are hosted.
 func (n *Node) open(ctx context.Context) (err error) {
+	if err := device.KernelsError(); err != nil {
+		return err
+	}
 	// The scheduler, the links and the garbage collector need a turn while the
 	// kernels' workers keep every core busy.
 	runtime.GOMAXPROCS(max(runtime.GOMAXPROCS(0), runtime.NumCPU()+2))
@@ -217,7 +223,7 @@ func (n *Node) serve(ctx context.Context) error {
 	// heap. Weights are mapped and do not count.
 	debug.SetMemoryLimit(plan.KV + heapBeside)
 	n.record = inference.NodeRecord{
-		Name: n.cfg.Name, Model: n.model.ID, Digest: n.model.Digest(), Class: inference.ClassCPUF32v0,
+		Name: n.cfg.Name, Model: n.model.ID, Digest: n.model.Digest(), Class: n.cfg.Numerics.Class(),
 		Total: n.spec.Layers, State: inference.StateJoining, Memory: plan.KV,
 		Quote: n.quote, Wallet: n.wallet, Signer: n.key.Address(), Version: n.cfg.Version,
 	}
@@ -231,7 +237,7 @@ func (n *Node) serve(ctx context.Context) error {
 	}
 	n.mux = link.New(link.Config{Dialer: transport.Dialer(n.net), Handler: handler{n}, Log: n.cfg.Log})
 	cfg := stage.Config{
-		Span: n.span, Cache: n.cache, Queue: n.queue, Digest: n.model.Digest(), Class: inference.ClassCPUF32v0,
+		Span: n.span, Cache: n.cache, Queue: n.queue, Digest: n.model.Digest(), Class: n.cfg.Numerics.Class(),
 		Links: n.mux, Meter: meter{n.meter, n.model.ID, n.quote}, Learn: n.net.Learn,
 		Limits: stage.Limits{MaxSessions: n.cfg.MaxSessions, Positions: n.spec.Context, Branches: 128},
 		Events: n.metrics.stage(), Log: n.cfg.Log,
@@ -355,7 +361,7 @@ func (n *Node) memory() (memoryPlan, error) {
 			total = 4 << 30
 		}
 	}
-	return planMemory(total, n.cfg.KVCache, model.BlockBytes(n.model.Checkpoint, n.spec), model.PageBytes(n.spec, inference.KVF32), n.cfg.Blocks)
+	return planMemory(total, n.cfg.KVCache, model.BlockBytes(n.model.Checkpoint, n.spec), model.PageBytes(n.spec, n.cfg.Numerics.KV), n.cfg.Blocks)
 }
 
 // load brings in the blocks' weights, makes the KV cache and measures both.
@@ -364,7 +370,7 @@ func (n *Node) load(ctx context.Context, blocks inference.BlockRange, plan memor
 		return err
 	}
 	heap := n.span.HeapBytes()
-	if n.cache, err = n.span.NewCache(plan.KV, inference.KVF32); err != nil {
+	if n.cache, err = n.span.NewCache(plan.KV, n.cfg.Numerics.KV); err != nil {
 		return err
 	}
 	if blocks.Start == 0 {
@@ -387,6 +393,7 @@ func (n *Node) source(blocks bool) model.Source {
 	var told time.Time
 	return model.Source{
 		Checkpoint: n.model.Checkpoint, Cache: n.cfg.CacheDir, Digest: n.model.Digest(), Workers: n.cfg.Workers,
+		Activations: n.cfg.Numerics.Activations,
 		Progress: func(done, total int64, packing bool) {
 			now := time.Now()
 			if !packing && !blocks || done < total && now.Sub(told) < 200*time.Millisecond {

@@ -61,7 +61,7 @@ func (c *Cluster) AddWith(id inference.PeerID, start, end int, o NodeOptions) *N
 	if o.KVBytes == 0 {
 		o.KVBytes = 32 << 20
 	}
-	cache, err := span.NewCache(o.KVBytes, inference.KVF32)
+	cache, err := span.NewCache(o.KVBytes, inference.DefaultKV)
 	if err != nil {
 		c.tb.Fatal(err)
 	}
@@ -70,7 +70,7 @@ func (c *Cluster) AddWith(id inference.PeerID, start, end int, o NodeOptions) *N
 	n.Mux = link.New(link.Config{Dialer: n.peer, Handler: h, Log: c.log.With("node", id)})
 	cfg := stage.Config{
 		Span: &simSpan{span, n}, Ends: c.model.Ends, Cache: cache, Queue: c.model.queue, Digest: c.model.Digest,
-		Class: inference.ClassCPUF32v0, Links: n.Mux, Limits: stage.Limits{Positions: c.model.Context},
+		Class: inference.Numerics{}.Class(), Links: n.Mux, Limits: stage.Limits{Positions: c.model.Context},
 		Events: stage.Events{PassDone: n.passed}, Log: c.log.With("node", id),
 	}
 	if o.Stage != nil {
@@ -88,7 +88,7 @@ func (c *Cluster) AddWith(id inference.PeerID, start, end int, o NodeOptions) *N
 		n.Stage.Run(ctx)
 	}()
 	n.Record = inference.NodeRecord{
-		Peer: id, Name: "node-" + string(id), Model: "random", Digest: c.model.Digest, Class: inference.ClassCPUF32v0,
+		Peer: id, Name: "node-" + string(id), Model: "random", Digest: c.model.Digest, Class: inference.Numerics{}.Class(),
 		Blocks: blocks, Total: c.model.Layers, State: inference.StateServing,
 	}
 	if o.Record != nil {

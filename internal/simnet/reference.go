@@ -27,7 +27,7 @@ func (m *Model) Reference(tb testing.TB, wire inference.WireDType) *Reference {
 	if err != nil {
 		tb.Fatal(err)
 	}
-	cache, err := span.NewCache(256<<20, inference.KVF32)
+	cache, err := span.NewCache(256<<20, inference.DefaultKV)
 	if err != nil {
 		tb.Fatal(err)
 	}

@@ -17,7 +17,8 @@ import (
 	"github.com/farlabs/inference/model/weights/gguftest"
 )
 
-// Llama describes a random model of the llama family with F32 weights.
+// Llama describes a random model of the llama family, of F32 weights unless
+// Quantised.
 type Llama struct {
 	Layers, Hidden, Heads, KVHeads, HeadDim, RopeDims, FFN, Vocab, Context int
 
@@ -26,6 +27,7 @@ type Llama struct {
 
 	Untied      bool // has a head of its own
 	RopeFactors bool // has rope_freqs.weight
+	Quantised   bool // has matrices of Q8_0
 }
 
 // Small is six blocks with a tied head.
@@ -44,6 +46,13 @@ func Untied() Llama {
 	m.HeadDim, m.RopeDims, m.KVHeads = 24, 16, 1
 	m.RopeTheta, m.NormEps = 500000, 1e-3
 	m.Untied, m.RopeFactors = true, true
+	return m
+}
+
+// Quantised is Small with matrices of Q8_0, which int8 activations meet.
+func Quantised() Llama {
+	m := Small()
+	m.Quantised = true
 	return m
 }
 
@@ -96,6 +105,13 @@ func (m Llama) Tensors() []gguftest.Tensor {
 			matrix(b+"ffn_up.weight", 1, m.FFN, d),
 			matrix(b+"ffn_down.weight", 1, d, m.FFN),
 		)
+	}
+	if m.Quantised {
+		for i, t := range list {
+			if len(t.Shape) == 2 {
+				list[i] = gguftest.Q8_0(t)
+			}
+		}
 	}
 	return list
 }

@@ -158,7 +158,7 @@ func (rt *route) opens() []*wire.Open {
 	for i := range rt.peers {
 		m := &wire.Open{
 			Version: wire.Version, Session: rt.id, Epoch: rt.epoch, Mode: wire.ModeDecode, Digest: digest,
-			Class: inference.ClassCPUF32v0, Wire: rt.dtype, Role: wire.Role{Blocks: rt.blocks[i]},
+			Class: inference.Numerics{}.Class(), Wire: rt.dtype, Role: wire.Role{Blocks: rt.blocks[i]},
 			Hop: uint8(i), Hops: uint8(len(rt.peers)), In: rt.in[i], Features: wire.FeatureIDs,
 			Limits: wire.Limits{Positions: 2048, Branches: 8, Window: 1 << 20},
 		}

@@ -48,7 +48,7 @@ func newLocal(tb testing.TB, m modeltest.Llama, links Links) *Stage {
 		tb.Fatal(err)
 	}
 	s, err := New(Config{
-		Span: span, Ends: ends, Cache: cache, Queue: device.NewQueue(1), Class: inference.ClassCPUF32v0, Links: links,
+		Span: span, Ends: ends, Cache: cache, Queue: device.NewQueue(1), Class: inference.Numerics{}.Class(), Links: links,
 	})
 	if err != nil {
 		tb.Fatal(err)
@@ -59,7 +59,7 @@ func newLocal(tb testing.TB, m modeltest.Llama, links Links) *Stage {
 func fuzzOpen(epoch inference.Epoch, last bool) *wire.Open {
 	m := &wire.Open{
 		Version: wire.Version, Features: wire.FeatureIDs, Session: inference.SessionID{1}, Epoch: epoch, Mode: wire.ModeDecode,
-		Class: inference.ClassCPUF32v0, Wire: inference.WireBF16, Role: wire.Role{Blocks: inference.BlockRange{End: 2}},
+		Class: inference.Numerics{}.Class(), Wire: inference.WireBF16, Role: wire.Role{Blocks: inference.BlockRange{End: 2}},
 		Hops: 1, Keep: true, Limits: wire.Limits{Positions: 64, Branches: 4, Window: 4096},
 	}
 	if !last {

@@ -195,7 +195,7 @@ func (r *rig) node(id inference.PeerID, blocks inference.BlockRange, change func
 	n.mux = link.New(link.Config{Dialer: n.peer, Handler: h})
 	cfg := stage.Config{
 		Span: n.span, Ends: ends, Cache: cache, Queue: device.NewQueue(1), Digest: digest,
-		Class: inference.ClassCPUF32v0, Links: n.mux, Limits: stage.Limits{Positions: sp.Spec().Context},
+		Class: inference.Numerics{}.Class(), Links: n.mux, Limits: stage.Limits{Positions: sp.Spec().Context},
 		Events: stage.Events{
 			PassDone:      func(p stage.PassInfo) { n.span.passes = append(n.span.passes, p) },
 			StepDone:      func(p stage.StepInfo) { n.span.steps = append(n.span.steps, p) },

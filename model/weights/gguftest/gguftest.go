@@ -16,6 +16,7 @@ import (
 	"os"
 	"slices"
 
+	"github.com/farlabs/inference/kernels/quant"
 	"github.com/farlabs/inference/kernels/tensor"
 )
 
@@ -185,4 +186,28 @@ func F32(name string, values []float32, shape ...int) Tensor {
 		b.Write(binary.LittleEndian.AppendUint32(nil, math.Float32bits(v)))
 	}
 	return Tensor{Name: name, DType: tensor.F32, Shape: shape, Data: b.Bytes()}
+}
+
+// Q8_0 returns an F32 tensor, its rows whole blocks of 32, rounded to Q8_0.
+func Q8_0(t Tensor) Tensor {
+	const block = 32
+	var b []byte
+	for raw := t.Data; len(raw) > 0; raw = raw[4*block:] {
+		var x [block]float32
+		var most float32
+		for i := range x {
+			x[i] = math.Float32frombits(binary.LittleEndian.Uint32(raw[4*i:]))
+			most = max(most, x[i], -x[i])
+		}
+		scale := quant.F16ToF32(quant.F32ToF16(most / 127))
+		b = binary.LittleEndian.AppendUint16(b, quant.F32ToF16(scale))
+		for _, v := range x {
+			q := 0.0
+			if scale > 0 {
+				q = math.RoundToEven(float64(v / scale))
+			}
+			b = append(b, byte(int8(max(-127, min(127, q)))))
+		}
+	}
+	return Tensor{Name: t.Name, DType: tensor.Q8_0, Shape: t.Shape, Data: b}
 }

@@ -17,7 +17,6 @@ import (
 	"github.com/farlabs/inference/kernels/device"
 	"github.com/farlabs/inference/kernels/kerneltest"
 	"github.com/farlabs/inference/kernels/matmul"
-	"github.com/farlabs/inference/model/arch"
 	"github.com/farlabs/inference/model/modeltest"
 	"github.com/farlabs/inference/model/weights"
 	"github.com/farlabs/inference/model/weights/gguftest"

@@ -8,7 +8,7 @@ import "github.com/farlabs/inference/kernels/tensor"
 
 // f32AVX512 returns the form of activations that are not quantised, for AVX-512.
 func f32AVX512() form {
-	return form{
+	f := form{
 		widths: []int{1, 2, 3, 4, 6, 8, 12},
 		kernels: [dtypes]kernel{
 			tensor.F32: {
@@ -28,11 +28,13 @@ func f32AVX512() form {
 			},
 		},
 	}
+	codedF32(&f)
+	return f
 }
 
 // f32AVX2 is f32AVX512 for AVX2.
 func f32AVX2() form {
-	return form{
+	f := form{
 		widths: []int{1, 2, 3, 4, 6},
 		kernels: [dtypes]kernel{
 			tensor.F32: {
@@ -49,4 +51,6 @@ func f32AVX2() form {
 			},
 		},
 	}
+	codedF32(&f)
+	return f
 }

@@ -273,3 +273,58 @@ func plainBF16_2x3AVX512(t *tile)
 //
 //go:noescape
 func plainBF16_2x4AVX512(t *tile)
+
+// expand4AVX2 writes a block of codes of 4 bits, less the offset, as [k][row].
+//
+//go:noescape
+func expand4AVX2(w *[512]float32, codes *byte, offset uint32)
+
+// expand5AVX2 writes a block of codes of 5 bits, less the offset, as [k][row].
+//
+//go:noescape
+func expand5AVX2(w *[512]float32, codes *byte, offset uint32)
+
+// expand6AVX2 writes a block of codes of 6 bits, less the offset, as [k][row].
+//
+//go:noescape
+func expand6AVX2(w *[512]float32, codes *byte, offset uint32)
+
+// expand8AVX2 writes a block of codes of 8 bits, less the offset, as [k][row].
+//
+//go:noescape
+func expand8AVX2(w *[512]float32, codes *byte, offset uint32)
+
+// factors1AVX2 writes the scales of a block: of each row the scale, that of the second half, the minimum.
+//
+//go:noescape
+func factors1AVX2(f *[3][16]float32, record, part *byte)
+
+// factors2AVX2 writes the scales and minima of a block: of each row the scale, that of the second half, the minimum.
+//
+//go:noescape
+func factors2AVX2(f *[3][16]float32, record, part *byte)
+
+// factorsKAVX2 writes the scales and minima of a block of Q4_K or Q5_K: of each row the scale, that of the second half, the minimum.
+//
+//go:noescape
+func factorsKAVX2(f *[3][16]float32, record, part *byte)
+
+// factors6AVX2 writes the scales of both halves of a block of Q6_K: of each row the scale, that of the second half, the minimum.
+//
+//go:noescape
+func factors6AVX2(f *[3][16]float32, record, part *byte)
+
+// chainsAVX2 multiplies codes by a block of each column, an f32Block, then by the scales, and adds to y.
+//
+//go:noescape
+func chainsAVX2(y *[16]float32, w *[512]float32, f *[3][16]float32, x *byte, columns int)
+
+// chainsMinimaAVX2 multiplies codes by a block of each column, an f32Block, then by the scales and adds the minima, and adds to y.
+//
+//go:noescape
+func chainsMinimaAVX2(y *[16]float32, w *[512]float32, f *[3][16]float32, x *byte, columns int)
+
+// chainsHalvesAVX2 multiplies codes by a block of each column, an f32Block, then by the scales of both halves, and adds to y.
+//
+//go:noescape
+func chainsHalvesAVX2(y *[16]float32, w *[512]float32, f *[3][16]float32, x *byte, columns int)

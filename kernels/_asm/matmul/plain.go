@@ -50,6 +50,7 @@ func f32() {
 			}
 		}
 	}
+	codedF32()
 }
 
 // tile writes a kernel. Within a block the products of a column are a chain of

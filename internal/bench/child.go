@@ -41,7 +41,7 @@ type result struct {
 	Prefill float64   // tokens/s
 	Decode  []float64 // tokens/s, by depth
 	Longest float64   // ms, of one decoded token
-	Peak    float64   // MiB resident, of the process
+	Peak    float64   `json:"-"` // MiB resident, of the process, as its parent sees it
 }
 
 // child does the job in args and returns the exit status.

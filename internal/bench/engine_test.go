@@ -1,6 +1,8 @@
 package main
 
 import (
+	"os"
+	"os/exec"
 	"path/filepath"
 	"testing"
 
@@ -57,5 +59,15 @@ func TestEngineDoesEveryKindOfJob(t *testing.T) {
 	}
 	if _, err := workOf(filepath.Join(t.TempDir(), "none.gguf")); err == nil {
 		t.Error("a file that is not there has work")
+	}
+}
+
+func TestOutputTellsThePeakOfAProcess(t *testing.T) {
+	if resident(os.Getpid()) == 0 {
+		t.Skip("this system does not tell")
+	}
+	cmd := exec.Command("sleep", "0.1")
+	if _, peak, err := output(t.Context(), cmd); err != nil || !(peak > 0 && peak < 64) {
+		t.Errorf("%g MiB, %v", peak, err)
 	}
 }

@@ -36,6 +36,7 @@ var groups = []struct {
 // bench is one run.
 type bench struct {
 	rounds  int
+	only    []string // parts of names of models; empty: all
 	bin     string // folder of start_node and farclient
 	peer    peer
 	dir     string // of this run, removed at its end
@@ -49,6 +50,21 @@ type bench struct {
 
 // file is a model.
 type file struct{ name, path string }
+
+// wants reports whether a model is to be measured.
+func (b *bench) wants(m file) bool {
+	return len(b.only) == 0 || slices.ContainsFunc(b.only, func(part string) bool { return strings.Contains(m.name, part) })
+}
+
+// models returns those of the list that are to be measured.
+func (b *bench) models(list ...file) (wanted []file) {
+	for _, m := range list {
+		if b.wants(m) {
+			wanted = append(wanted, m)
+		}
+	}
+	return wanted
+}
 
 func main() {
 	if len(os.Args) > 1 && os.Args[1] == childCommand {
@@ -70,6 +86,7 @@ func run() (ok bool, err error) {
 		names = append(names, g.name)
 	}
 	rows := flag.String("rows", "", "rows to measure, of "+strings.Join(names, ","))
+	models := flag.String("models", "", "models to measure, by a part of their names such as SmolLM2,Q4_0; default: all")
 	quick := flag.Bool("quick", false, "two rounds")
 	rounds := flag.Int("rounds", 5, "rounds of every row")
 	bin := flag.String("bin", "bin", "folder of start_node and farclient")
@@ -79,6 +96,9 @@ func run() (ok bool, err error) {
 	b := &bench{rounds: *rounds, log: func(format string, args ...any) { fmt.Printf(format+"\n", args...) }}
 	if *quick {
 		b.rounds = 2
+	}
+	if *models != "" {
+		b.only = strings.Split(*models, ",")
 	}
 	chosen := names
 	if *rows != "" {
@@ -105,7 +125,7 @@ func run() (ok bool, err error) {
 	}
 	head := b.headline()
 	fmt.Printf("\n%s\n%s", head, table(b.rows))
-	if *report != "" && len(chosen) == len(names) {
+	if *report != "" && len(chosen) == len(names) && len(b.only) == 0 {
 		if err := replaceSection(*report, sectionTitle, head+"\n"+table(b.rows)); err != nil {
 			return false, err
 		}

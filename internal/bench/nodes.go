@@ -26,6 +26,9 @@ func (b *bench) nodes(ctx context.Context) error {
 		tokens int
 		bound  float64 // three ÷ one
 	}{{b.q4, 22, 48, 0.9}, {b.smol, 30, 128, 0.85}} {
+		if !b.wants(c.model) {
+			continue
+		}
 		if err := b.ring(ctx, c.model, c.layers, c.tokens, c.bound); err != nil {
 			return fmt.Errorf("%s: %w", c.model.name, err)
 		}

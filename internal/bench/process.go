@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"math"
 	"time"
@@ -12,7 +13,7 @@ import (
 func (b *bench) start(ctx context.Context) error {
 	const two, prompt = 2, 16
 	ids := someIDs(prompt, 0)
-	for _, m := range []file{b.q8, b.q4, b.smol} {
+	for _, m := range b.models(b.q8, b.q4, b.smol) {
 		theirs := func(s setting) (float64, error) {
 			took, err := firstByte(b.peer.logits(ctx, m, two, s, ids, prompt), encodeIDs(ids))
 			return float64(took) / float64(time.Millisecond), err
@@ -58,7 +59,7 @@ func (b *bench) start(ctx context.Context) error {
 // decodes after them.
 func (b *bench) memory(ctx context.Context) error {
 	const two = 2
-	for _, m := range []file{b.q8, b.q4, b.smol} {
+	for _, m := range b.models(b.q8, b.q4, b.smol) {
 		s, err := b.lasting(ctx, m, two)
 		if err != nil {
 			return err
@@ -76,6 +77,9 @@ func (b *bench) memory(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
+		if ours.median() == 0 || theirs.median() == 0 {
+			return errors.New("the system does not tell how much memory a process has resident")
+		}
 		b.ratio("peak memory, "+m.name, "MiB", ours, theirs, 1.1, false, s.String())
 	}
 	return nil
@@ -88,6 +92,9 @@ func (b *bench) busy(ctx context.Context) error {
 		model  file
 		tokens int
 	}{{b.q4, 64}, {b.smol, 192}} {
+		if !b.wants(c.model) {
+			continue
+		}
 		var quiet, busy, longest series
 		j := job{Model: c.model.path, Threads: two, Depths: []int{0}, Tokens: c.tokens}
 		err := alternate(b.rounds, func() error {

@@ -36,6 +36,9 @@ func (b *bench) decode(ctx context.Context) error {
 		{b.q4, 1, 48, 1.2, 0},
 		{b.smol, 2, 128, 1.3, 0},
 	} {
+		if !b.wants(c.model) {
+			continue
+		}
 		s, err := b.lasting(ctx, c.model, c.threads)
 		if err != nil {
 			return err
@@ -85,7 +88,7 @@ const promptLength = 512
 // prefill: a prompt of 512 tokens, attention included.
 func (b *bench) prefill(ctx context.Context) error {
 	const two = 2
-	for _, m := range []file{b.q8, b.q4, b.smol} {
+	for _, m := range b.models(b.q8, b.q4, b.smol) {
 		s, err := b.peer.settle(ctx, figure{m.name, "prefill", two, promptLength}, test{model: m, threads: two, prompt: promptLength / 4})
 		if err != nil {
 			return err
@@ -128,7 +131,7 @@ func (b *bench) prefill(ctx context.Context) error {
 func (b *bench) depth(ctx context.Context) error {
 	const two, tokens = 2, 24
 	depths := []int{0, 1024, 2048}
-	for _, m := range []file{b.q4, b.q8} {
+	for _, m := range b.models(b.q4, b.q8) {
 		s, err := b.peer.settle(ctx, figure{m.name, "depth", two, depths[1]}, test{model: m, threads: two, tokens: 16, depths: depths[1:2]})
 		if err != nil {
 			return err

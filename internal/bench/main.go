@@ -37,7 +37,7 @@ var groups = []struct {
 type bench struct {
 	rounds  int
 	only    []string // parts of names of models; empty: all
-	bin     string // folder of start_node and farclient
+	bin     string   // folder of start_node and farclient
 	peer    peer
 	dir     string // of this run, removed at its end
 	self    string // this program

@@ -26,3 +26,12 @@ func (bed) sleep(count *uint32, seen uint32) {
 func (bed) wake(count *uint32, n int) {
 	_, _, _ = unix.Syscall6(unix.SYS_FUTEX, uintptr(unsafe.Pointer(count)), futexWake, uintptr(n), 0, 0, 0)
 }
+
+// core returns the number of the core that runs this thread, -1 if unknown.
+func core() int32 {
+	var cpu uint32
+	if _, _, err := unix.RawSyscall(unix.SYS_GETCPU, uintptr(unsafe.Pointer(&cpu)), 0, 0); err != 0 {
+		return -1
+	}
+	return int32(cpu)
+}

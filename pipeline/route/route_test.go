@@ -137,6 +137,25 @@ func TestPlanNeverMixesClassesOrDigests(t *testing.T) {
 	}
 }
 
+func TestPlanLeavesOutWhoCannotServe(t *testing.T) {
+	for what, spoil := range map[string]func(*inference.Offer, *Need){
+		"another class":  func(o *inference.Offer, _ *Need) { o.Record.Class = "other" },
+		"another digest": func(o *inference.Offer, _ *Need) { o.Record.Digest[0]++ },
+		"to be avoided":  func(_ *inference.Offer, n *Need) { n.Avoid = map[inference.PeerID]bool{"fast": true} },
+		"joining":        func(o *inference.Offer, _ *Need) { o.Record.State = inference.StateJoining },
+		"draining":       func(o *inference.Offer, _ *Need) { o.Record.State = inference.StateDraining },
+		"gone":           func(o *inference.Offer, _ *Need) { o.Record.State = inference.StateGone },
+	} {
+		fast, need := offer("fast", 0, 30, 0.01), whole
+		need.Class = "c"
+		spoil(&fast, &need)
+		r, err := Plan([]inference.Offer{fast, offer("slow", 0, 30, 5)}, need)
+		if err != nil || r.String() != "slow 0:30" {
+			t.Errorf("%s: route %s, %v", what, r, err)
+		}
+	}
+}
+
 func TestPlanKeepsTheCeiling(t *testing.T) {
 	dear, cheap := offer("dear", 0, 30, 0.5), offer("cheap", 0, 30, 2)
 	for i := range dear.Record.Quote {

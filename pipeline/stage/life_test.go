@@ -69,6 +69,29 @@ func TestSessionOutlivesItsClientsConnectionForAWhile(t *testing.T) {
 	})
 }
 
+func TestWhatWaitsGoesOnWithAnyWordOfTheClient(t *testing.T) {
+	run(t, func(r *rig) {
+		n := r.node("n", all, nil)
+		rt := r.client.session([]*node{n})
+		rt.open()
+		release := hold(n)
+		for range 2 {
+			rt.send(rt.ids(tokens(1, 1), row(0, int(rt.seq), 1, wire.WantNone)))
+		}
+		nap(time.Second)
+		r.net.Break("client", "n")
+		nap(time.Second)
+		release()
+		nap(time.Second)
+		if _, ok := rt.output(2); ok {
+			t.Error("computed for a client that is gone")
+		}
+		r.client.send("n", &wire.Probe{Session: rt.id, Nonce: 1})
+		rt.wait(2)
+		rt.close()
+	})
+}
+
 func TestLostNextHopIsReportedAndTheSessionGoesOn(t *testing.T) {
 	ids := tokens(1, 20)
 	want := expect(t, inference.WireBF16, ids)

@@ -211,6 +211,9 @@ func (s *Stage) Frame(from inference.PeerID, f *wire.Frame) {
 	}
 	mine := from == e.client.id
 	if mine {
+		if !e.lost.IsZero() {
+			s.kick() // what waits may be computed again
+		}
 		e.active, e.lost = now, time.Time{}
 	}
 	switch m := f.Message.(type) {

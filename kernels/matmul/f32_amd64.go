@@ -2,14 +2,19 @@
 
 package matmul
 
-import "github.com/farlabs/inference/kernels/tensor"
+import (
+	"unsafe"
+
+	"github.com/farlabs/inference/kernels/tensor"
+)
 
 //go:generate go -C ../_asm run ./matmul -out ../matmul/f32_amd64.s -decls ../matmul/f32_decl_amd64.go -pkg matmul f32
 
 // f32AVX512 returns the form of activations that are not quantised, for AVX-512.
 func f32AVX512() form {
 	f := form{
-		widths: []int{1, 2, 3, 4, 6, 8, 12},
+		widths:  []int{1, 2, 3, 4, 6, 8, 12},
+		prepare: spread,
 		kernels: [dtypes]kernel{
 			tensor.F32: {
 				one: []func(*tile){plainF32_1x1AVX512, plainF32_1x2AVX512, plainF32_1x3AVX512, plainF32_1x4AVX512,
@@ -35,7 +40,8 @@ func f32AVX512() form {
 // f32AVX2 is f32AVX512 for AVX2.
 func f32AVX2() form {
 	f := form{
-		widths: []int{1, 2, 3, 4, 6},
+		widths:  []int{1, 2, 3, 4, 6},
+		prepare: spread,
 		kernels: [dtypes]kernel{
 			tensor.F32: {
 				one: []func(*tile){plainF32_1x1AVX2, plainF32_1x2AVX2, plainF32_1x3AVX2, plainF32_1x4AVX2, plainF32_1x6AVX2},
@@ -53,4 +59,9 @@ func f32AVX2() form {
 	}
 	codedF32(&f)
 	return f
+}
+
+// spread is spreadGeneric, for either set.
+func spread(dst unsafe.Pointer, stride int, x []float32) {
+	spreadAVX2((*byte)(dst), stride, unsafe.SliceData(x), len(x)/blockLen)
 }

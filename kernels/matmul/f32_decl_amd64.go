@@ -328,3 +328,8 @@ func chainsMinimaAVX2(y *[16]float32, w *[512]float32, f *[3][16]float32, x *byt
 //
 //go:noescape
 func chainsHalvesAVX2(y *[16]float32, w *[512]float32, f *[3][16]float32, x *byte, columns int)
+
+// spreadAVX2 writes blocks of x, each with its sum, to dst and every stride bytes from there.
+//
+//go:noescape
+func spreadAVX2(dst *byte, stride int, x *float32, blocks int)

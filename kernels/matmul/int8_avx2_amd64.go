@@ -2,7 +2,11 @@
 
 package matmul
 
-import "github.com/farlabs/inference/kernels/tensor"
+import (
+	"unsafe"
+
+	"github.com/farlabs/inference/kernels/tensor"
+)
 
 //go:generate go -C ../_asm run ./matmul -out ../matmul/int8_avx2_amd64.s -decls ../matmul/int8_avx2_decl_amd64.go -pkg matmul int8AVX2
 
@@ -10,6 +14,11 @@ import "github.com/farlabs/inference/kernels/tensor"
 func int8AVX2() form {
 	return form{
 		widths: []int{1, 2, 4},
+		prepare: func(dst unsafe.Pointer, stride int, x []float32) {
+			if len(x) > 0 {
+				quantizeAVX2((*byte)(dst), stride, &x[0], len(x)/blockLen)
+			}
+		},
 		kernels: [dtypes]kernel{
 			tensor.Q4_0: {
 				one: []func(*tile){int8Q4_0_1x1AVX2, int8Q4_0_1x2AVX2, int8Q4_0_1x4AVX2},

@@ -10118,3 +10118,139 @@ storeColumn:
 	JNZ     storeColumn
 	VZEROUPPER
 	RET
+
+// func quantizeAVX2(dst *byte, stride int, x *float32, blocks int)
+// Requires: AVX, AVX2
+TEXT ·quantizeAVX2(SB), NOSPLIT, $0-32
+	MOVQ    dst+0(FP), AX
+	MOVQ    stride+8(FP), CX
+	MOVQ    x+16(FP), DX
+	MOVQ    blocks+24(FP), BX
+	VMOVUPS all8_7fffffff<>+0(SB), Y0
+	VMOVUPS all8_7f800000<>+0(SB), Y1
+	VMOVUPS all8_42fe0000<>+0(SB), Y2
+
+block:
+	VMOVUPS      (DX), Y3
+	VPAND        Y0, Y3, Y4
+	VMOVUPS      32(DX), Y5
+	VPAND        Y0, Y5, Y6
+	VMOVUPS      64(DX), Y7
+	VPAND        Y0, Y7, Y8
+	VMOVUPS      96(DX), Y9
+	VPAND        Y0, Y9, Y10
+	VPMAXUD      Y6, Y4, Y4
+	VPMAXUD      Y10, Y8, Y8
+	VPMAXUD      Y8, Y4, Y4
+	VEXTRACTI128 $0x01, Y4, X6
+	VPMAXUD      X6, X4, X4
+	VPSHUFD      $0x4e, X4, X6
+	VPMAXUD      X6, X4, X4
+	VPSHUFD      $0xb1, X4, X6
+	VPMAXUD      X6, X4, X4
+	VMOVD        X4, SI
+	CMPL         SI, $0x7f800000
+	JAE          spoiled
+	VDIVSS       X2, X4, X8
+	VDIVSS       X4, X2, X4
+	VPCMPEQD     X1, X4, X6
+	VPANDN       X4, X6, X4
+	VBROADCASTSS X4, Y4
+	VMULPS       Y4, Y3, Y3
+	VCVTPS2DQ    Y3, Y3
+	VMULPS       Y4, Y5, Y5
+	VCVTPS2DQ    Y5, Y5
+	VMULPS       Y4, Y7, Y7
+	VCVTPS2DQ    Y7, Y7
+	VMULPS       Y4, Y9, Y9
+	VCVTPS2DQ    Y9, Y9
+	VPADDD       Y5, Y3, Y4
+	VPADDD       Y9, Y7, Y6
+	VPACKSSDW    Y5, Y3, Y3
+	VPACKSSDW    Y9, Y7, Y7
+	VPACKSSWB    Y7, Y3, Y3
+	VMOVDQU      packed<>+0(SB), Y5
+	VPERMD       Y3, Y5, Y3
+	VMOVDQU      Y3, (AX)
+	VPHADDD      Y6, Y4, Y4
+	VEXTRACTI128 $0x01, Y4, X6
+	VPADDD       X6, X4, X6
+	VPHADDD      X6, X6, X6
+	VMOVD        X6, SI
+	VPEXTRD      $0x01, X6, DI
+	MOVL         SI, R8
+	ADDL         DI, R8
+	VCVTSI2SSL   R8, X8, X3
+	VMULSS       X8, X3, X3
+	VMOVSS       X8, 32(AX)
+	VMOVSS       X3, 36(AX)
+	NEGL         R8
+	SHLL         $0x03, R8
+	MOVL         R8, 40(AX)
+	SHLL         $0x01, R8
+	MOVL         R8, 44(AX)
+	SHLL         $0x03, R8
+	MOVL         R8, 48(AX)
+	NEGL         SI
+	SHLL         $0x05, SI
+	MOVL         SI, 52(AX)
+	NEGL         DI
+	SHLL         $0x05, DI
+	MOVL         DI, 56(AX)
+	MOVL         $0x00000000, 60(AX)
+
+next:
+	ADDQ $0x00000080, DX
+	ADDQ CX, AX
+	DECQ BX
+	JNZ  block
+	VZEROUPPER
+	RET
+
+spoiled:
+	VPXOR   Y3, Y3, Y3
+	VMOVDQU Y3, (AX)
+	VMOVDQU Y3, 32(AX)
+	MOVL    $0x7fc00000, 32(AX)
+	MOVL    $0x7fc00000, 36(AX)
+	JMP     next
+
+DATA all8_7fffffff<>+0(SB)/4, $0x7fffffff
+DATA all8_7fffffff<>+4(SB)/4, $0x7fffffff
+DATA all8_7fffffff<>+8(SB)/4, $0x7fffffff
+DATA all8_7fffffff<>+12(SB)/4, $0x7fffffff
+DATA all8_7fffffff<>+16(SB)/4, $0x7fffffff
+DATA all8_7fffffff<>+20(SB)/4, $0x7fffffff
+DATA all8_7fffffff<>+24(SB)/4, $0x7fffffff
+DATA all8_7fffffff<>+28(SB)/4, $0x7fffffff
+GLOBL all8_7fffffff<>(SB), RODATA|NOPTR, $32
+
+DATA all8_7f800000<>+0(SB)/4, $0x7f800000
+DATA all8_7f800000<>+4(SB)/4, $0x7f800000
+DATA all8_7f800000<>+8(SB)/4, $0x7f800000
+DATA all8_7f800000<>+12(SB)/4, $0x7f800000
+DATA all8_7f800000<>+16(SB)/4, $0x7f800000
+DATA all8_7f800000<>+20(SB)/4, $0x7f800000
+DATA all8_7f800000<>+24(SB)/4, $0x7f800000
+DATA all8_7f800000<>+28(SB)/4, $0x7f800000
+GLOBL all8_7f800000<>(SB), RODATA|NOPTR, $32
+
+DATA all8_42fe0000<>+0(SB)/4, $0x42fe0000
+DATA all8_42fe0000<>+4(SB)/4, $0x42fe0000
+DATA all8_42fe0000<>+8(SB)/4, $0x42fe0000
+DATA all8_42fe0000<>+12(SB)/4, $0x42fe0000
+DATA all8_42fe0000<>+16(SB)/4, $0x42fe0000
+DATA all8_42fe0000<>+20(SB)/4, $0x42fe0000
+DATA all8_42fe0000<>+24(SB)/4, $0x42fe0000
+DATA all8_42fe0000<>+28(SB)/4, $0x42fe0000
+GLOBL all8_42fe0000<>(SB), RODATA|NOPTR, $32
+
+DATA packed<>+0(SB)/4, $0x00000000
+DATA packed<>+4(SB)/4, $0x00000004
+DATA packed<>+8(SB)/4, $0x00000001
+DATA packed<>+12(SB)/4, $0x00000005
+DATA packed<>+16(SB)/4, $0x00000002
+DATA packed<>+20(SB)/4, $0x00000006
+DATA packed<>+24(SB)/4, $0x00000003
+DATA packed<>+28(SB)/4, $0x00000007
+GLOBL packed<>(SB), RODATA|NOPTR, $32

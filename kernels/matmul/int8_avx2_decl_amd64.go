@@ -163,3 +163,8 @@ func int8Q6_K_1x4AVX2(t *tile)
 //
 //go:noescape
 func int8Q6_K_2x1AVX2(t *tile)
+
+// quantizeAVX2 writes blocks > 0 of x to dst and every stride bytes from there.
+//
+//go:noescape
+func quantizeAVX2(dst *byte, stride int, x *float32, blocks int)

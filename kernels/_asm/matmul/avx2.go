@@ -37,6 +37,7 @@ func int8AVX2() {
 			}
 		}
 	}
+	quantizeAVX2()
 }
 
 // pointers walk over what a kernel reads.

@@ -51,6 +51,7 @@ func f32() {
 		}
 	}
 	codedF32()
+	spread()
 }
 
 // tile writes a kernel. Within a block the products of a column are a chain of

@@ -31,9 +31,9 @@ type setting struct {
 
 // figure is what is measured: each has its own best setting.
 type figure struct {
-	model           string
-	kind            string // "decode", "prefill", "depth" or "start"
-	threads, amount int
+	model   string
+	kind    string // "decode" or "prefill"
+	threads int
 }
 
 func (s setting) String() string {
@@ -190,9 +190,27 @@ func (p *peer) settle(ctx context.Context, f figure, t test) (setting, error) {
 
 // lasting is the setting for decoding, which servers take too.
 func (b *bench) lasting(ctx context.Context, m file, threads int) (setting, error) {
-	s, err := b.peer.settle(ctx, figure{m.name, "decode", threads, 0}, test{model: m, threads: threads, tokens: 32})
+	s, err := b.peer.settle(ctx, figure{m.name, "decode", threads}, test{model: m, threads: threads, tokens: 32})
 	if err == nil {
 		b.log("llama.cpp, %s, decode, %d threads: %s", m.name, threads, s)
+	}
+	return s, err
+}
+
+// deep is the setting for decoding after a long context: lasting's, but for
+// flash attention, which is what depth bears on.
+func (b *bench) deep(ctx context.Context, m file, threads, depth int) (setting, error) {
+	s, err := b.lasting(ctx, m, threads)
+	if err != nil {
+		return s, err
+	}
+	lines, _, err := b.peer.bench(ctx, test{model: m, threads: threads, tokens: 16, depths: []int{depth}}, s.pin,
+		"-fa", "on,off", "--repack", map[bool]string{true: "1", false: "0"}[s.repack])
+	speed := 0.0
+	for _, l := range lines {
+		if l.Speed > speed {
+			s.flash, speed = l.Flash == 1, l.Speed
+		}
 	}
 	return s, err
 }

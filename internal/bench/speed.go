@@ -89,7 +89,7 @@ const promptLength = 512
 func (b *bench) prefill(ctx context.Context) error {
 	const two = 2
 	for _, m := range b.models(b.q8, b.q4, b.smol) {
-		s, err := b.peer.settle(ctx, figure{m.name, "prefill", two, promptLength}, test{model: m, threads: two, prompt: promptLength / 4})
+		s, err := b.peer.settle(ctx, figure{m.name, "prefill", two}, test{model: m, threads: two, prompt: promptLength / 4})
 		if err != nil {
 			return err
 		}
@@ -132,7 +132,7 @@ func (b *bench) depth(ctx context.Context) error {
 	const two, tokens = 2, 24
 	depths := []int{0, 1024, 2048}
 	for _, m := range b.models(b.q4, b.q8) {
-		s, err := b.peer.settle(ctx, figure{m.name, "depth", two, depths[1]}, test{model: m, threads: two, tokens: 16, depths: depths[1:2]})
+		s, err := b.deep(ctx, m, two, depths[1])
 		if err != nil {
 			return err
 		}

@@ -2,14 +2,17 @@
 // with; the code lies in one folder per family.
 //
 //	op                    in → out                              order of additions
-//	matmul.Linear         x [n,in], W [out,in] → [n,out]         in: 16 lanes
+//	matmul.Linear         x [n,in], W [out,in] → [n,out]         in: blocks of 32, one chain
 //	norm.RMS              x [n,d], w [d] → [n,d]                 d: 16 lanes
 //	rope.Apply            x [n,heads·dim], positions [n] → x     none
+//	rope.Angles           positions [n] → sines, cosines         none
+//	rope.Rotate           x, sines and cosines → x               none
 //	attention.Store       k, v [n,kv·dim] → pages                none
 //	attention.Causal      q [n,heads·dim], pages → [n,heads·dim] positions: blocks of 256, 16 lanes each; dim: 16 lanes
 //	elementwise.Add       dst + x → dst                          none
 //	elementwise.GateSiLU  silu(gate)·up → dst                    none
 //	elementwise.RoundBF16 x → bf16(x)                            none
+//	logits.Weights        logits [V] → weights, sums of 256      256: 16 lanes of float64
 //	quant.Dequantize      raw blocks → f32                       none
 //
 // Activations, keys and values are float32; weights may have any

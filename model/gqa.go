@@ -51,8 +51,9 @@ func loadGQA(l *loader, s *arch.Spec, r arch.Rope, t *arch.BlockTensors, frequen
 func (m *gqa) forward(q *device.Queue, x tensor.Buffer, a *activations, w *scratch) {
 	matmul.Linear(q, x, m.numerics,
 		matmul.Product{Dst: a.q, W: m.q}, matmul.Product{Dst: a.k, W: m.k}, matmul.Product{Dst: a.v, W: m.v})
-	rope.Apply(q, a.q, m.shape.Heads, m.shape.HeadDim, w.positions, m.frequencies, m.style)
-	rope.Apply(q, a.k, m.shape.KVHeads, m.shape.HeadDim, w.positions, m.frequencies, m.style)
+	angles := w.anglesOf(q, m.frequencies)
+	rope.Rotate(q, a.q, m.shape.Heads, m.shape.HeadDim, angles, m.style)
+	rope.Rotate(q, a.k, m.shape.KVHeads, m.shape.HeadDim, angles, m.style)
 	shape := m.shape
 	shape.KV = w.kv
 	attention.Store(q, a.k, a.v, shape, w.segments)

@@ -8,6 +8,7 @@ import (
 	inference "github.com/farlabs/inference"
 	"github.com/farlabs/inference/kernels/attention"
 	"github.com/farlabs/inference/kernels/device"
+	"github.com/farlabs/inference/kernels/rope"
 	"github.com/farlabs/inference/kernels/tensor"
 )
 
@@ -44,6 +45,8 @@ type scratch struct {
 	kv        inference.KVDType // of the branches' pages
 	positions []int32           // of each row
 	segments  []attention.Segment
+	angles    []float32 // [rows][sines, cosines] of rotated
+	rotated   []float32 // the frequencies whose angles these are; nil: none yet
 }
 
 // passes numbers passes; a branch's mark says in which it was last seen.
@@ -126,7 +129,7 @@ func (s *Span) check(hidden tensor.Buffer, p *Pass) error {
 // layout fills in what is the same for every block.
 func (w *scratch) layout(p *Pass) {
 	w.kv = p.Segments[0].Branch.cache.kv
-	w.positions, w.segments = w.positions[:0], w.segments[:0]
+	w.positions, w.segments, w.rotated = w.positions[:0], w.segments[:0], nil
 	for _, g := range p.Segments {
 		w.segments = append(w.segments, attention.Segment{Row: len(w.positions), N: g.N, Start: g.Start})
 		for j := range g.N {
@@ -164,4 +167,19 @@ func (s *Span) giveBack(w *scratch) {
 	if len(s.scratch) < maxIdle {
 		s.scratch = append(s.scratch, w)
 	}
+}
+
+// anglesOf returns the pass's angles for these frequencies [rows, 2·len], which
+// blocks that rotate alike share.
+func (w *scratch) anglesOf(q *device.Queue, frequencies []float32) tensor.Buffer {
+	n, width := len(w.positions), 2*len(frequencies)
+	if cap(w.angles) < n*width {
+		w.angles = make([]float32, n*width)
+	}
+	t := tensor.Of(w.angles[:n*width], n, width)
+	if width > 0 && (len(w.rotated) != len(frequencies) || &w.rotated[0] != &frequencies[0]) {
+		rope.Angles(q, t, w.positions, frequencies)
+		w.rotated = frequencies
+	}
+	return t
 }

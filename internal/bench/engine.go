@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"fmt"
 	"time"
 
@@ -8,12 +9,10 @@ import (
 	"github.com/farlabs/inference/kernels/device"
 	"github.com/farlabs/inference/kernels/tensor"
 	"github.com/farlabs/inference/model"
+	"github.com/farlabs/inference/model/catalog"
 	"github.com/farlabs/inference/model/sample"
 	"github.com/farlabs/inference/model/weights"
 )
-
-// engineClass is the numerics class of an engine that is not exact.
-const engineClass = "cpu-int8-f16kv-v1"
 
 // engine computes with a whole model in this process, as a node that hosts all
 // blocks and its client do together, without the network between them.
@@ -33,9 +32,9 @@ type engine struct {
 // chunk is the most positions of a pass, as sessions have it by default.
 const chunk = 512
 
-// newEngine loads a model. exact keeps KV and what passes between blocks in
-// float32; activations are so where the weights are.
-func newEngine(path string, threads, context int, exact bool) (*engine, error) {
+// newEngine loads a model as a node and a client do: its weights packed, from the
+// cache. exact keeps activations, KV and what passes between blocks in float32.
+func newEngine(path string, threads, positions int, exact bool) (*engine, error) {
 	c, err := weights.Open(path)
 	if err != nil {
 		return nil, err
@@ -45,17 +44,25 @@ func newEngine(path string, threads, context int, exact bool) (*engine, error) {
 		return nil, err
 	}
 	e := &engine{file: c, queue: device.NewQueue(threads), wire: inference.WireBF16}
-	kv := inference.DefaultKV
+	var n inference.Numerics
 	if exact {
-		kv, e.wire = inference.KVF32, inference.WireF32
+		n = inference.Numerics{Activations: inference.ActivationsF32, KV: inference.KVF32}
+		e.wire = inference.WireF32
 	}
-	if e.span, err = model.LoadSpan(c, inference.BlockRange{Start: 0, End: spec.Layers}); err != nil {
+	kv := n.WithDefaults().KV
+	cache := catalog.CacheDir()
+	manifest, err := c.Manifest(context.Background(), cache, nil)
+	if err != nil {
 		return nil, err
 	}
-	if e.ends, err = model.LoadEnds(c); err != nil {
+	from := model.Source{Checkpoint: c, Cache: cache, Digest: manifest.Digest(), Workers: threads, Activations: n.Activations}
+	if e.span, err = from.Span(context.Background(), inference.BlockRange{Start: 0, End: spec.Layers}); err != nil {
 		return nil, err
 	}
-	pages := (context + model.PagePositions - 1) / model.PagePositions * spec.Layers
+	if e.ends, err = from.Ends(context.Background()); err != nil {
+		return nil, err
+	}
+	pages := (positions + model.PagePositions - 1) / model.PagePositions * spec.Layers
 	if e.cache, err = e.span.NewCache(int64(pages)*model.PageBytes(spec, kv), kv); err != nil {
 		return nil, err
 	}

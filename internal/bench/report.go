@@ -9,6 +9,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/farlabs/inference"
 	"github.com/farlabs/inference/internal/bench/ceiling"
 	"github.com/farlabs/inference/kernels/device"
 )
@@ -25,7 +26,7 @@ func (b *bench) headline() string {
 		_, name := ceiling.Integer(1, 1)
 		fmt.Fprintf(&s, "%d threads: stream %.1f GB/s, %s %.0f GOPS. ", threads, stream/1e9, name, integer/1e9)
 	}
-	fmt.Fprintf(&s, "Ours: kernels %s, numerics class %s. Theirs: %s\n", device.Kernels(), engineClass, b.peer.about)
+	fmt.Fprintf(&s, "Ours: kernels %s, numerics class %s. Theirs: %s\n", device.Kernels(), inference.Numerics{}.Class(), b.peer.about)
 	return s.String()
 }
 

@@ -4,20 +4,27 @@
 
 package matmul
 
+import "github.com/farlabs/inference/kernels/tensor"
+
 // int8Q4_0_1x1AVX512 multiplies panels of Q4_0 (1) by columns of 8 bits (1).
 //
 //go:noescape
 func int8Q4_0_1x1AVX512(t *tile)
+
+// int8Q4_0_4x1AVX512 multiplies panels of Q4_0 (4) by columns of 8 bits (1).
+//
+//go:noescape
+func int8Q4_0_4x1AVX512(t *tile)
 
 // int8Q4_0_1x2AVX512 multiplies panels of Q4_0 (1) by columns of 8 bits (2).
 //
 //go:noescape
 func int8Q4_0_1x2AVX512(t *tile)
 
-// int8Q4_0_1x3AVX512 multiplies panels of Q4_0 (1) by columns of 8 bits (3).
+// int8Q4_0_4x2AVX512 multiplies panels of Q4_0 (4) by columns of 8 bits (2).
 //
 //go:noescape
-func int8Q4_0_1x3AVX512(t *tile)
+func int8Q4_0_4x2AVX512(t *tile)
 
 // int8Q4_0_1x4AVX512 multiplies panels of Q4_0 (1) by columns of 8 bits (4).
 //
@@ -44,40 +51,25 @@ func int8Q4_0_1x10AVX512(t *tile)
 //go:noescape
 func int8Q4_0_1x12AVX512(t *tile)
 
-// int8Q4_0_2x1AVX512 multiplies panels of Q4_0 (2) by columns of 8 bits (1).
-//
-//go:noescape
-func int8Q4_0_2x1AVX512(t *tile)
-
-// int8Q4_0_2x2AVX512 multiplies panels of Q4_0 (2) by columns of 8 bits (2).
-//
-//go:noescape
-func int8Q4_0_2x2AVX512(t *tile)
-
-// int8Q4_0_2x3AVX512 multiplies panels of Q4_0 (2) by columns of 8 bits (3).
-//
-//go:noescape
-func int8Q4_0_2x3AVX512(t *tile)
-
-// int8Q4_0_2x4AVX512 multiplies panels of Q4_0 (2) by columns of 8 bits (4).
-//
-//go:noescape
-func int8Q4_0_2x4AVX512(t *tile)
-
 // int8Q4_1_1x1AVX512 multiplies panels of Q4_1 (1) by columns of 8 bits (1).
 //
 //go:noescape
 func int8Q4_1_1x1AVX512(t *tile)
+
+// int8Q4_1_4x1AVX512 multiplies panels of Q4_1 (4) by columns of 8 bits (1).
+//
+//go:noescape
+func int8Q4_1_4x1AVX512(t *tile)
 
 // int8Q4_1_1x2AVX512 multiplies panels of Q4_1 (1) by columns of 8 bits (2).
 //
 //go:noescape
 func int8Q4_1_1x2AVX512(t *tile)
 
-// int8Q4_1_1x3AVX512 multiplies panels of Q4_1 (1) by columns of 8 bits (3).
+// int8Q4_1_4x2AVX512 multiplies panels of Q4_1 (4) by columns of 8 bits (2).
 //
 //go:noescape
-func int8Q4_1_1x3AVX512(t *tile)
+func int8Q4_1_4x2AVX512(t *tile)
 
 // int8Q4_1_1x4AVX512 multiplies panels of Q4_1 (1) by columns of 8 bits (4).
 //
@@ -104,40 +96,25 @@ func int8Q4_1_1x10AVX512(t *tile)
 //go:noescape
 func int8Q4_1_1x12AVX512(t *tile)
 
-// int8Q4_1_2x1AVX512 multiplies panels of Q4_1 (2) by columns of 8 bits (1).
-//
-//go:noescape
-func int8Q4_1_2x1AVX512(t *tile)
-
-// int8Q4_1_2x2AVX512 multiplies panels of Q4_1 (2) by columns of 8 bits (2).
-//
-//go:noescape
-func int8Q4_1_2x2AVX512(t *tile)
-
-// int8Q4_1_2x3AVX512 multiplies panels of Q4_1 (2) by columns of 8 bits (3).
-//
-//go:noescape
-func int8Q4_1_2x3AVX512(t *tile)
-
-// int8Q4_1_2x4AVX512 multiplies panels of Q4_1 (2) by columns of 8 bits (4).
-//
-//go:noescape
-func int8Q4_1_2x4AVX512(t *tile)
-
 // int8Q5_0_1x1AVX512 multiplies panels of Q5_0 (1) by columns of 8 bits (1).
 //
 //go:noescape
 func int8Q5_0_1x1AVX512(t *tile)
+
+// int8Q5_0_4x1AVX512 multiplies panels of Q5_0 (4) by columns of 8 bits (1).
+//
+//go:noescape
+func int8Q5_0_4x1AVX512(t *tile)
 
 // int8Q5_0_1x2AVX512 multiplies panels of Q5_0 (1) by columns of 8 bits (2).
 //
 //go:noescape
 func int8Q5_0_1x2AVX512(t *tile)
 
-// int8Q5_0_1x3AVX512 multiplies panels of Q5_0 (1) by columns of 8 bits (3).
+// int8Q5_0_4x2AVX512 multiplies panels of Q5_0 (4) by columns of 8 bits (2).
 //
 //go:noescape
-func int8Q5_0_1x3AVX512(t *tile)
+func int8Q5_0_4x2AVX512(t *tile)
 
 // int8Q5_0_1x4AVX512 multiplies panels of Q5_0 (1) by columns of 8 bits (4).
 //
@@ -164,40 +141,25 @@ func int8Q5_0_1x10AVX512(t *tile)
 //go:noescape
 func int8Q5_0_1x12AVX512(t *tile)
 
-// int8Q5_0_2x1AVX512 multiplies panels of Q5_0 (2) by columns of 8 bits (1).
-//
-//go:noescape
-func int8Q5_0_2x1AVX512(t *tile)
-
-// int8Q5_0_2x2AVX512 multiplies panels of Q5_0 (2) by columns of 8 bits (2).
-//
-//go:noescape
-func int8Q5_0_2x2AVX512(t *tile)
-
-// int8Q5_0_2x3AVX512 multiplies panels of Q5_0 (2) by columns of 8 bits (3).
-//
-//go:noescape
-func int8Q5_0_2x3AVX512(t *tile)
-
-// int8Q5_0_2x4AVX512 multiplies panels of Q5_0 (2) by columns of 8 bits (4).
-//
-//go:noescape
-func int8Q5_0_2x4AVX512(t *tile)
-
 // int8Q5_1_1x1AVX512 multiplies panels of Q5_1 (1) by columns of 8 bits (1).
 //
 //go:noescape
 func int8Q5_1_1x1AVX512(t *tile)
+
+// int8Q5_1_4x1AVX512 multiplies panels of Q5_1 (4) by columns of 8 bits (1).
+//
+//go:noescape
+func int8Q5_1_4x1AVX512(t *tile)
 
 // int8Q5_1_1x2AVX512 multiplies panels of Q5_1 (1) by columns of 8 bits (2).
 //
 //go:noescape
 func int8Q5_1_1x2AVX512(t *tile)
 
-// int8Q5_1_1x3AVX512 multiplies panels of Q5_1 (1) by columns of 8 bits (3).
+// int8Q5_1_4x2AVX512 multiplies panels of Q5_1 (4) by columns of 8 bits (2).
 //
 //go:noescape
-func int8Q5_1_1x3AVX512(t *tile)
+func int8Q5_1_4x2AVX512(t *tile)
 
 // int8Q5_1_1x4AVX512 multiplies panels of Q5_1 (1) by columns of 8 bits (4).
 //
@@ -224,40 +186,25 @@ func int8Q5_1_1x10AVX512(t *tile)
 //go:noescape
 func int8Q5_1_1x12AVX512(t *tile)
 
-// int8Q5_1_2x1AVX512 multiplies panels of Q5_1 (2) by columns of 8 bits (1).
-//
-//go:noescape
-func int8Q5_1_2x1AVX512(t *tile)
-
-// int8Q5_1_2x2AVX512 multiplies panels of Q5_1 (2) by columns of 8 bits (2).
-//
-//go:noescape
-func int8Q5_1_2x2AVX512(t *tile)
-
-// int8Q5_1_2x3AVX512 multiplies panels of Q5_1 (2) by columns of 8 bits (3).
-//
-//go:noescape
-func int8Q5_1_2x3AVX512(t *tile)
-
-// int8Q5_1_2x4AVX512 multiplies panels of Q5_1 (2) by columns of 8 bits (4).
-//
-//go:noescape
-func int8Q5_1_2x4AVX512(t *tile)
-
 // int8Q8_0_1x1AVX512 multiplies panels of Q8_0 (1) by columns of 8 bits (1).
 //
 //go:noescape
 func int8Q8_0_1x1AVX512(t *tile)
+
+// int8Q8_0_4x1AVX512 multiplies panels of Q8_0 (4) by columns of 8 bits (1).
+//
+//go:noescape
+func int8Q8_0_4x1AVX512(t *tile)
 
 // int8Q8_0_1x2AVX512 multiplies panels of Q8_0 (1) by columns of 8 bits (2).
 //
 //go:noescape
 func int8Q8_0_1x2AVX512(t *tile)
 
-// int8Q8_0_1x3AVX512 multiplies panels of Q8_0 (1) by columns of 8 bits (3).
+// int8Q8_0_4x2AVX512 multiplies panels of Q8_0 (4) by columns of 8 bits (2).
 //
 //go:noescape
-func int8Q8_0_1x3AVX512(t *tile)
+func int8Q8_0_4x2AVX512(t *tile)
 
 // int8Q8_0_1x4AVX512 multiplies panels of Q8_0 (1) by columns of 8 bits (4).
 //
@@ -284,40 +231,25 @@ func int8Q8_0_1x10AVX512(t *tile)
 //go:noescape
 func int8Q8_0_1x12AVX512(t *tile)
 
-// int8Q8_0_2x1AVX512 multiplies panels of Q8_0 (2) by columns of 8 bits (1).
-//
-//go:noescape
-func int8Q8_0_2x1AVX512(t *tile)
-
-// int8Q8_0_2x2AVX512 multiplies panels of Q8_0 (2) by columns of 8 bits (2).
-//
-//go:noescape
-func int8Q8_0_2x2AVX512(t *tile)
-
-// int8Q8_0_2x3AVX512 multiplies panels of Q8_0 (2) by columns of 8 bits (3).
-//
-//go:noescape
-func int8Q8_0_2x3AVX512(t *tile)
-
-// int8Q8_0_2x4AVX512 multiplies panels of Q8_0 (2) by columns of 8 bits (4).
-//
-//go:noescape
-func int8Q8_0_2x4AVX512(t *tile)
-
 // int8Q4_K_1x1AVX512 multiplies panels of Q4_K (1) by columns of 8 bits (1).
 //
 //go:noescape
 func int8Q4_K_1x1AVX512(t *tile)
+
+// int8Q4_K_4x1AVX512 multiplies panels of Q4_K (4) by columns of 8 bits (1).
+//
+//go:noescape
+func int8Q4_K_4x1AVX512(t *tile)
 
 // int8Q4_K_1x2AVX512 multiplies panels of Q4_K (1) by columns of 8 bits (2).
 //
 //go:noescape
 func int8Q4_K_1x2AVX512(t *tile)
 
-// int8Q4_K_1x3AVX512 multiplies panels of Q4_K (1) by columns of 8 bits (3).
+// int8Q4_K_4x2AVX512 multiplies panels of Q4_K (4) by columns of 8 bits (2).
 //
 //go:noescape
-func int8Q4_K_1x3AVX512(t *tile)
+func int8Q4_K_4x2AVX512(t *tile)
 
 // int8Q4_K_1x4AVX512 multiplies panels of Q4_K (1) by columns of 8 bits (4).
 //
@@ -344,40 +276,25 @@ func int8Q4_K_1x10AVX512(t *tile)
 //go:noescape
 func int8Q4_K_1x12AVX512(t *tile)
 
-// int8Q4_K_2x1AVX512 multiplies panels of Q4_K (2) by columns of 8 bits (1).
-//
-//go:noescape
-func int8Q4_K_2x1AVX512(t *tile)
-
-// int8Q4_K_2x2AVX512 multiplies panels of Q4_K (2) by columns of 8 bits (2).
-//
-//go:noescape
-func int8Q4_K_2x2AVX512(t *tile)
-
-// int8Q4_K_2x3AVX512 multiplies panels of Q4_K (2) by columns of 8 bits (3).
-//
-//go:noescape
-func int8Q4_K_2x3AVX512(t *tile)
-
-// int8Q4_K_2x4AVX512 multiplies panels of Q4_K (2) by columns of 8 bits (4).
-//
-//go:noescape
-func int8Q4_K_2x4AVX512(t *tile)
-
 // int8Q5_K_1x1AVX512 multiplies panels of Q5_K (1) by columns of 8 bits (1).
 //
 //go:noescape
 func int8Q5_K_1x1AVX512(t *tile)
+
+// int8Q5_K_4x1AVX512 multiplies panels of Q5_K (4) by columns of 8 bits (1).
+//
+//go:noescape
+func int8Q5_K_4x1AVX512(t *tile)
 
 // int8Q5_K_1x2AVX512 multiplies panels of Q5_K (1) by columns of 8 bits (2).
 //
 //go:noescape
 func int8Q5_K_1x2AVX512(t *tile)
 
-// int8Q5_K_1x3AVX512 multiplies panels of Q5_K (1) by columns of 8 bits (3).
+// int8Q5_K_4x2AVX512 multiplies panels of Q5_K (4) by columns of 8 bits (2).
 //
 //go:noescape
-func int8Q5_K_1x3AVX512(t *tile)
+func int8Q5_K_4x2AVX512(t *tile)
 
 // int8Q5_K_1x4AVX512 multiplies panels of Q5_K (1) by columns of 8 bits (4).
 //
@@ -404,40 +321,25 @@ func int8Q5_K_1x10AVX512(t *tile)
 //go:noescape
 func int8Q5_K_1x12AVX512(t *tile)
 
-// int8Q5_K_2x1AVX512 multiplies panels of Q5_K (2) by columns of 8 bits (1).
-//
-//go:noescape
-func int8Q5_K_2x1AVX512(t *tile)
-
-// int8Q5_K_2x2AVX512 multiplies panels of Q5_K (2) by columns of 8 bits (2).
-//
-//go:noescape
-func int8Q5_K_2x2AVX512(t *tile)
-
-// int8Q5_K_2x3AVX512 multiplies panels of Q5_K (2) by columns of 8 bits (3).
-//
-//go:noescape
-func int8Q5_K_2x3AVX512(t *tile)
-
-// int8Q5_K_2x4AVX512 multiplies panels of Q5_K (2) by columns of 8 bits (4).
-//
-//go:noescape
-func int8Q5_K_2x4AVX512(t *tile)
-
 // int8Q6_K_1x1AVX512 multiplies panels of Q6_K (1) by columns of 8 bits (1).
 //
 //go:noescape
 func int8Q6_K_1x1AVX512(t *tile)
+
+// int8Q6_K_4x1AVX512 multiplies panels of Q6_K (4) by columns of 8 bits (1).
+//
+//go:noescape
+func int8Q6_K_4x1AVX512(t *tile)
 
 // int8Q6_K_1x2AVX512 multiplies panels of Q6_K (1) by columns of 8 bits (2).
 //
 //go:noescape
 func int8Q6_K_1x2AVX512(t *tile)
 
-// int8Q6_K_1x3AVX512 multiplies panels of Q6_K (1) by columns of 8 bits (3).
+// int8Q6_K_4x2AVX512 multiplies panels of Q6_K (4) by columns of 8 bits (2).
 //
 //go:noescape
-func int8Q6_K_1x3AVX512(t *tile)
+func int8Q6_K_4x2AVX512(t *tile)
 
 // int8Q6_K_1x4AVX512 multiplies panels of Q6_K (1) by columns of 8 bits (4).
 //
@@ -464,27 +366,44 @@ func int8Q6_K_1x10AVX512(t *tile)
 //go:noescape
 func int8Q6_K_1x12AVX512(t *tile)
 
-// int8Q6_K_2x1AVX512 multiplies panels of Q6_K (2) by columns of 8 bits (1).
-//
-//go:noescape
-func int8Q6_K_2x1AVX512(t *tile)
-
-// int8Q6_K_2x2AVX512 multiplies panels of Q6_K (2) by columns of 8 bits (2).
-//
-//go:noescape
-func int8Q6_K_2x2AVX512(t *tile)
-
-// int8Q6_K_2x3AVX512 multiplies panels of Q6_K (2) by columns of 8 bits (3).
-//
-//go:noescape
-func int8Q6_K_2x3AVX512(t *tile)
-
-// int8Q6_K_2x4AVX512 multiplies panels of Q6_K (2) by columns of 8 bits (4).
-//
-//go:noescape
-func int8Q6_K_2x4AVX512(t *tile)
-
 // quantizeAVX512 writes blocks > 0 of x to dst and every stride bytes from there.
 //
 //go:noescape
 func quantizeAVX512(dst *byte, stride int, x *float32, blocks int)
+
+var int8WidthsAVX512 = []int{1, 2, 4, 6, 8, 10, 12}
+
+var int8KernelsAVX512 = [dtypes]kernel{
+	tensor.Q4_0: {
+		one:  []func(*tile){int8Q4_0_1x1AVX512, int8Q4_0_1x2AVX512, int8Q4_0_1x4AVX512, int8Q4_0_1x6AVX512, int8Q4_0_1x8AVX512, int8Q4_0_1x10AVX512, int8Q4_0_1x12AVX512},
+		four: []func(*tile){int8Q4_0_4x1AVX512, int8Q4_0_4x2AVX512, nil, nil, nil, nil, nil},
+	},
+	tensor.Q4_1: {
+		one:  []func(*tile){int8Q4_1_1x1AVX512, int8Q4_1_1x2AVX512, int8Q4_1_1x4AVX512, int8Q4_1_1x6AVX512, int8Q4_1_1x8AVX512, int8Q4_1_1x10AVX512, int8Q4_1_1x12AVX512},
+		four: []func(*tile){int8Q4_1_4x1AVX512, int8Q4_1_4x2AVX512, nil, nil, nil, nil, nil},
+	},
+	tensor.Q5_0: {
+		one:  []func(*tile){int8Q5_0_1x1AVX512, int8Q5_0_1x2AVX512, int8Q5_0_1x4AVX512, int8Q5_0_1x6AVX512, int8Q5_0_1x8AVX512, int8Q5_0_1x10AVX512, int8Q5_0_1x12AVX512},
+		four: []func(*tile){int8Q5_0_4x1AVX512, int8Q5_0_4x2AVX512, nil, nil, nil, nil, nil},
+	},
+	tensor.Q5_1: {
+		one:  []func(*tile){int8Q5_1_1x1AVX512, int8Q5_1_1x2AVX512, int8Q5_1_1x4AVX512, int8Q5_1_1x6AVX512, int8Q5_1_1x8AVX512, int8Q5_1_1x10AVX512, int8Q5_1_1x12AVX512},
+		four: []func(*tile){int8Q5_1_4x1AVX512, int8Q5_1_4x2AVX512, nil, nil, nil, nil, nil},
+	},
+	tensor.Q8_0: {
+		one:  []func(*tile){int8Q8_0_1x1AVX512, int8Q8_0_1x2AVX512, int8Q8_0_1x4AVX512, int8Q8_0_1x6AVX512, int8Q8_0_1x8AVX512, int8Q8_0_1x10AVX512, int8Q8_0_1x12AVX512},
+		four: []func(*tile){int8Q8_0_4x1AVX512, int8Q8_0_4x2AVX512, nil, nil, nil, nil, nil},
+	},
+	tensor.Q4_K: {
+		one:  []func(*tile){int8Q4_K_1x1AVX512, int8Q4_K_1x2AVX512, int8Q4_K_1x4AVX512, int8Q4_K_1x6AVX512, int8Q4_K_1x8AVX512, int8Q4_K_1x10AVX512, int8Q4_K_1x12AVX512},
+		four: []func(*tile){int8Q4_K_4x1AVX512, int8Q4_K_4x2AVX512, nil, nil, nil, nil, nil},
+	},
+	tensor.Q5_K: {
+		one:  []func(*tile){int8Q5_K_1x1AVX512, int8Q5_K_1x2AVX512, int8Q5_K_1x4AVX512, int8Q5_K_1x6AVX512, int8Q5_K_1x8AVX512, int8Q5_K_1x10AVX512, int8Q5_K_1x12AVX512},
+		four: []func(*tile){int8Q5_K_4x1AVX512, int8Q5_K_4x2AVX512, nil, nil, nil, nil, nil},
+	},
+	tensor.Q6_K: {
+		one:  []func(*tile){int8Q6_K_1x1AVX512, int8Q6_K_1x2AVX512, int8Q6_K_1x4AVX512, int8Q6_K_1x6AVX512, int8Q6_K_1x8AVX512, int8Q6_K_1x10AVX512, int8Q6_K_1x12AVX512},
+		four: []func(*tile){int8Q6_K_4x1AVX512, int8Q6_K_4x2AVX512, nil, nil, nil, nil, nil},
+	},
+}

@@ -24,15 +24,31 @@ type tile struct {
 	rows    int            // 72: of the panel: 1 … 16
 	load    uint64         // 80: mask of the rows whose y is added to; the others begin at 0
 	store   uint64         // 88: mask of the rows of y
+	// What the call after this one reads; kernels of few columns, which wait for
+	// memory, ask for its beginning in good time.
+	soonCodes  *byte //  96
+	soonScales *byte // 104
 }
 
 // kernel computes tiles of one format, indexed by width as in its form.
 type kernel struct {
 	one []func(*tile) // with one panel
-	// two multiplies with two panels that follow one another, both whole: rows
-	// of the second come after those of the first in y. It may be shorter than
-	// one, or have gaps.
-	two []func(*tile)
+	// two and four multiply with that many panels that follow one another, all
+	// whole: the rows of each come after those of the one before in y. They may
+	// be shorter than one, or have gaps.
+	two, four []func(*tile)
+}
+
+// most returns the kernel for as many panels as there are, at most, and how many
+// it takes.
+func (k *kernel) most(width, panels int) (run func(*tile), taken int) {
+	switch {
+	case panels >= 4 && width < len(k.four) && k.four[width] != nil:
+		return k.four[width], 4
+	case panels >= 2 && width < len(k.two) && k.two[width] != nil:
+		return k.two[width], 2
+	}
+	return k.one[width], 1
 }
 
 // form is how a set of kernels wants its activations and what it does with them.

@@ -177,7 +177,7 @@ func (j *job) grain() int {
 		panel = max(panel, j.products[i].w.panel())
 	}
 	grain := min(bytes/panel, multiplications/max(panelRows*j.in*j.n, 1))
-	return max(grain, 2) &^ 1 // even: panels go in pairs
+	return max(grain, 4) &^ 3 // panels go in fours
 }
 
 // prepareRows prepares rows [lo, hi) of the batch.

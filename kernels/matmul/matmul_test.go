@@ -282,6 +282,7 @@ func TestAssemblyKnowsTheFields(t *testing.T) {
 		unsafe.Offsetof(l.y), unsafe.Offsetof(l.stride), unsafe.Offsetof(l.codes), unsafe.Offsetof(l.scales),
 		unsafe.Offsetof(l.next), unsafe.Offsetof(l.x), unsafe.Offsetof(l.blocks), unsafe.Offsetof(l.columns),
 		unsafe.Offsetof(l.width), unsafe.Offsetof(l.rows), unsafe.Offsetof(l.load), unsafe.Offsetof(l.store),
+		unsafe.Offsetof(l.soonCodes), unsafe.Offsetof(l.soonScales),
 	} {
 		if unsafe.Sizeof(uintptr(0)) == 8 && offset != 8*uintptr(i) {
 			t.Errorf("field %d of a tile lies at %d", i, offset)

@@ -39,18 +39,22 @@ func (j *job) panelsOf(t *tile, p *product, lo, hi int) {
 func (j *job) tile(t *tile, p *product, index int, x []byte, y []float32, lo, hi int) {
 	w, size := p.w, j.set[p.act].size
 	for i := lo; i < hi; {
-		run, panels := p.kernel.one[index], 1
-		if index < len(p.kernel.two) && p.kernel.two[index] != nil && i+1 < hi && (i+2)*panelRows <= w.out {
-			run, panels = p.kernel.two[index], 2
-		}
+		run, panels := p.kernel.most(index, min(hi, w.out/panelRows)-i)
 		codes, scales := w.regions(i)
+		after := i + panels
+		if after >= hi {
+			after = lo // for the next tile, if there is one
+		}
 		t.y, t.rows = &y[i*panelRows], min(panelRows, w.out-i*panelRows)
 		t.store, t.load = 1<<t.rows-1, 0
 		for b := 0; b < w.blocks; b += callBlocks {
 			t.blocks = min(callBlocks, w.blocks-b)
-			t.codes = &codes[b*w.format.codes]
-			if w.format.scales > 0 {
-				t.scales = &scales[b/w.format.span*w.format.scales]
+			t.codes, t.scales = w.block(codes, scales, b)
+			if b+t.blocks < w.blocks {
+				t.soonCodes, t.soonScales = w.block(codes, scales, b+t.blocks)
+			} else {
+				c, s := w.regions(after)
+				t.soonCodes, t.soonScales = w.block(c, s, 0)
 			}
 			t.x = unsafe.Pointer(&x[b*t.width*size])
 			run(t)
@@ -58,6 +62,15 @@ func (j *job) tile(t *tile, p *product, index int, x []byte, y []float32, lo, hi
 		}
 		i += panels
 	}
+}
+
+// block returns where block b, the first of a span, of a panel begins.
+func (w *Weights) block(codes, scales []byte, b int) (c, s *byte) {
+	c = &codes[b*w.format.codes]
+	if len(scales) > 0 {
+		s = &scales[b/w.format.span*w.format.scales]
+	}
+	return c, s
 }
 
 // clearColumns zeroes what panels [lo, hi) have in the columns of y.

@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"strings"
 
 	"github.com/mmcloughlin/avo/attr"
 	. "github.com/mmcloughlin/avo/build"
@@ -72,19 +73,52 @@ func (d *codeDType) own() int {
 	return 32
 }
 
-// int8Tiles lists the columns of the tiles of one panel and of two.
-var int8Tiles = [2][]int{{1, 2, 3, 4, 6, 8, 10, 12}, {1, 2, 3, 4}}
+// ahead is the blocks between those that are read and those that are
+// prefetched: about 6 KiB of all panels, whole spans. Less leaves memory idle,
+// more comes too early for a cache of 1 MiB that is full of activations.
+func (k *int8Kernel) ahead() int {
+	const bytes = 6144
+	n := bytes / k.size() / k.panels
+	return max(n/k.span, 1) * k.span
+}
 
-// int8AVX512 writes the kernels of 8-bit activations.
+// int8Widths are the columns of tiles.
+var int8Widths = []int{1, 2, 4, 6, 8, 10, 12}
+
+// int8Panels says how many panels at most kernels of so many columns have, beside
+// those of one. A kernel of one or two columns waits for memory, which gives
+// more to several streams; the others do with one that is fetched ahead.
+func int8Panels(columns int) int {
+	if columns <= 2 {
+		return 4
+	}
+	return 1
+}
+
+// int8AVX512 writes the kernels of 8-bit activations and a table of them.
 func int8AVX512() {
+	imports = "\nimport \"github.com/farlabs/inference/kernels/tensor\"\n"
+	var table strings.Builder
 	for i := range codeDTypes {
-		for p, tiles := range int8Tiles {
-			for _, columns := range tiles {
-				newInt8(&codeDTypes[i], p+1, columns).write()
+		names := map[int][]string{}
+		for _, columns := range int8Widths {
+			for _, panels := range []int{1, 4} {
+				name := "nil"
+				if k := newInt8(&codeDTypes[i], panels, columns); panels <= int8Panels(columns) {
+					k.write()
+					name = k.name
+				}
+				names[panels] = append(names[panels], name)
 			}
 		}
+		fmt.Fprintf(&table, "\ttensor.%s: {\n", codeDTypes[i].name)
+		fmt.Fprintf(&table, "\t\tone:  []func(*tile){%s},\n", strings.Join(names[1], ", "))
+		fmt.Fprintf(&table, "\t\tfour: []func(*tile){%s},\n", strings.Join(names[4], ", "))
+		table.WriteString("\t},\n")
 	}
 	quantize()
+	fmt.Fprintf(&declared, "\nvar int8WidthsAVX512 = []int{%s}\n", strings.Trim(strings.ReplaceAll(fmt.Sprint(int8Widths), " ", ", "), "[]"))
+	fmt.Fprintf(&declared, "\nvar int8KernelsAVX512 = [dtypes]kernel{\n%s}\n", table.String())
 }
 
 // int8Kernel is a kernel that is being written: a lane is a row.
@@ -93,10 +127,14 @@ type int8Kernel struct {
 	name            string
 	panels, columns int
 	sums            *rows
-	codes, scales   []reg.Register // of each panel
-	x               reg.Register   // middle of the columns, so that their fields are near
-	low, bit        reg.VecVirtual // masks: four bits; the bits above them
-	d, dmin         []reg.VecVirtual
+	t               reg.Register
+	// Of the first panel; the others lie next, 2·next and 3·next bytes behind.
+	codes, scales         reg.Register
+	soonCodes, soonScales reg.Register // what is prefetched
+	next, next3           reg.Register
+	x                     reg.Register   // middle of the columns, so that their fields are near
+	low, bit              reg.VecVirtual // masks: four bits; the bits above them
+	d, dmin               []reg.VecVirtual
 }
 
 func newInt8(d *codeDType, panels, columns int) *int8Kernel {
@@ -108,25 +146,18 @@ func newInt8(d *codeDType, panels, columns int) *int8Kernel {
 func (k *int8Kernel) write() {
 	t := kernel(k.name, fmt.Sprintf("%s multiplies panels of %s (%d) by columns of 8 bits (%d).", k.name, k.codeDType.name, k.panels, k.columns))
 	k.sums = newRows(lanes.AVX512, k.panels, k.columns, t, 0)
-	next := GP64()
-	if k.panels == 2 {
-		MOVQ(Mem{Base: t, Disp: tileNext}, next)
+	k.t = t
+	k.codes, k.scales = load(t, tileCodes), load(t, tileScales)
+	if k.panels > 1 {
+		k.next, k.next3 = load(t, tileNext), GP64()
+		LEAQ(Mem{Base: k.next, Index: k.next, Scale: 2}, k.next3)
 	}
-	for p := range k.panels {
-		codes, scales := GP64(), GP64()
-		MOVQ(Mem{Base: t, Disp: tileCodes}, codes)
-		MOVQ(Mem{Base: t, Disp: tileScales}, scales)
-		if p == 1 {
-			ADDQ(next, codes)
-			ADDQ(next, scales)
-		}
-		k.codes, k.scales = append(k.codes, codes), append(k.scales, scales)
-	}
-	blocks := GP64()
-	k.x = GP64()
-	MOVQ(Mem{Base: t, Disp: tileX}, k.x)
+	k.soonCodes, k.soonScales = GP64(), GP64()
+	LEAQ(Mem{Base: k.codes, Disp: k.ahead() * k.size()}, k.soonCodes)
+	LEAQ(Mem{Base: k.scales, Disp: k.ahead() / k.span * k.record()}, k.soonScales)
+	blocks := load(t, tileBlocks)
+	k.x = load(t, tileX)
 	ADDQ(U32(uint32(k.middle())), k.x)
-	MOVQ(Mem{Base: t, Disp: tileBlocks}, blocks)
 	if k.bits < 8 {
 		k.low = lanes.AVX512.Const(0x0f0f0f0f)
 	}
@@ -140,7 +171,8 @@ func (k *int8Kernel) write() {
 	if k.span > 1 {
 		SHRQ(U8(3), blocks)
 		Label("span")
-		k.record()
+		k.turn(blocks)
+		k.shared()
 	}
 	inner := GP64()
 	if k.span > 1 {
@@ -149,9 +181,18 @@ func (k *int8Kernel) write() {
 		inner = blocks
 	}
 	Label("block")
+	if k.span == 1 {
+		k.turn(blocks)
+	}
+	k.prefetch(k.soonCodes, k.size())
+	if k.span == 1 {
+		k.prefetch(k.soonScales, k.record())
+	}
 	for p := range k.panels {
 		k.block(p)
 	}
+	ADDQ(U32(uint32(k.size())), k.codes)
+	ADDQ(U8(uint8(k.own())), k.scales)
 	ADDQ(U32(uint32(k.columns*int8Block)), k.x)
 	DECQ(inner)
 	JNZ(LabelRef("block"))
@@ -164,6 +205,28 @@ func (k *int8Kernel) write() {
 	RET()
 }
 
+// free is the number of registers that a block leaves for chains.
+func (k *int8Kernel) free() int {
+	n := 32 - k.panels*k.columns - 8 // sums and codes
+	n--                              // scales
+	if k.minima || k.start == start32 {
+		n--
+	}
+	if k.span > 1 { // what the blocks of the span share
+		n -= k.panels
+		if k.minima {
+			n -= k.panels
+		}
+	}
+	if k.bits < 8 { // masks
+		n--
+	}
+	if k.bits == 5 || k.bits == 6 {
+		n--
+	}
+	return n
+}
+
 // middle is what k.x is ahead of the first column.
 func (k *int8Kernel) middle() int { return k.columns / 2 * int8Block }
 
@@ -172,8 +235,47 @@ func (k *int8Kernel) column(c, field int) Mem {
 	return Mem{Base: k.x, Disp: c*int8Block + field - k.middle()}
 }
 
-// record reads what the blocks of a span share.
-func (k *int8Kernel) record() {
+// turn makes prefetching go on with what is read after this call, when only the
+// blocks are left that have been prefetched.
+func (k *int8Kernel) turn(left reg.Register) {
+	CMPQ(left, I8(int8(k.ahead()/k.span)))
+	JNE(LabelRef("ahead"))
+	MOVQ(Mem{Base: k.t, Disp: tileSoonCodes}, k.soonCodes)
+	MOVQ(Mem{Base: k.t, Disp: tileSoonScales}, k.soonScales)
+	Label("ahead")
+}
+
+// prefetch asks for the next bytes of each panel.
+func (k *int8Kernel) prefetch(at reg.Register, bytes int) {
+	for p := range k.panels {
+		for i := 0; i < bytes; i += 64 {
+			PREFETCHT1(k.panel(at, p).Offset(i)) // T0 would keep the few line buffers of L1 busy
+		}
+	}
+	ADDQ(I32(int32(bytes)), at)
+}
+
+// panel is where the panel p has what the first one has there.
+func (k *int8Kernel) panel(at reg.Register, p int) Mem {
+	switch p {
+	case 0:
+		return Mem{Base: at}
+	case 3:
+		return Mem{Base: at, Index: k.next3, Scale: 1}
+	}
+	return Mem{Base: at, Index: k.next, Scale: uint8(p)}
+}
+
+// load reads a field of the tile.
+func load(t reg.Register, field int) reg.GPVirtual {
+	v := GP64()
+	MOVQ(Mem{Base: t, Disp: field}, v)
+	return v
+}
+
+// shared reads what the blocks of a span share.
+func (k *int8Kernel) shared() {
+	sign := lanes.AVX512.Bits(1 << 31)
 	if k.d == nil {
 		for range k.panels {
 			k.d = append(k.d, ZMM())
@@ -183,21 +285,19 @@ func (k *int8Kernel) record() {
 		}
 	}
 	for p := range k.panels {
-		VCVTPH2PS(Mem{Base: k.scales[p]}, k.d[p])
+		VCVTPH2PS(k.panel(k.scales, p), k.d[p])
 		if k.minima {
-			sign := ZMM()
-			VPTERNLOGD(U8(0xff), sign, sign, sign)
-			VPSLLD(U8(31), sign, sign)
-			VCVTPH2PS(Mem{Base: k.scales[p], Disp: 32}, k.dmin[p])
-			VPXORD(sign, k.dmin[p], k.dmin[p]) // subtracted
+			VCVTPH2PS(k.panel(k.scales, p).Offset(32), k.dmin[p])
+			VPXORD(sign, k.dmin[p], k.dmin[p]) // it is subtracted
 		}
-		ADDQ(U8(uint8(k.header())), k.scales[p])
 	}
+	ADDQ(U8(uint8(k.header())), k.scales)
+	k.prefetch(k.soonScales, k.record())
 }
 
 // factors reads the scales of a block: one or, Q6_K, two, and minima.
 func (k *int8Kernel) factors(p int) (s []reg.VecVirtual, m reg.VecVirtual) {
-	at := Mem{Base: k.scales[p]}
+	at := k.panel(k.scales, p)
 	read := func(at Mem, d reg.VecVirtual, signed bool) reg.VecVirtual {
 		v := ZMM()
 		if d == nil {
@@ -225,16 +325,12 @@ func (k *int8Kernel) factors(p int) (s []reg.VecVirtual, m reg.VecVirtual) {
 	default:
 		s = append(s, read(at, k.d[p], true), read(at.Offset(16), k.d[p], true))
 	}
-	ADDQ(U8(uint8(k.own())), k.scales[p])
 	return s, m
 }
 
 // groups reads the codes of a block: register g has elements 4g … 4g+3 of each row.
 func (k *int8Kernel) groups(p int) (w [8]reg.VecVirtual) {
-	at := Mem{Base: k.codes[p]}
-	for i := 0; i < k.size(); i += 64 {
-		PREFETCHT0(at.Offset(ahead + i))
-	}
+	at := k.panel(k.codes, p)
 	for g := range w {
 		w[g] = ZMM()
 	}
@@ -285,11 +381,7 @@ func (k *int8Kernel) groups(p int) (w [8]reg.VecVirtual) {
 func (k *int8Kernel) block(p int) {
 	w := k.groups(p)
 	s, m := k.factors(p)
-	ADDQ(U32(uint32(k.size())), k.codes[p])
-	most := 6 // chains at a time
-	if k.columns == 12 && k.bits == 5 && k.span > 1 {
-		most = 4 // there are no more registers
-	}
+	most := min(k.free()-1, 6) // chains at a time
 	n := (k.columns + most - 1) / most
 	for i := range n {
 		k.chains(p, i*k.columns/n, (i+1)*k.columns/n, w, s, m)

@@ -50,7 +50,7 @@ var arrows = map[string][]string{
 	"payment/pricing":        {},
 	"payment/journal":        {},
 	"rating":                 {},
-	"pipeline/wire":          {"kernels/tensor", "kernels/quant"},
+	"pipeline/wire":          {"kernels/tensor", "kernels/elementwise"},
 	"pipeline/link":          {"kernels/tensor", "pipeline/wire"},
 	"pipeline/link/linktest": {"pipeline/link", "pipeline/wire", "kernels/tensor"},
 	"pipeline/transport":     {"farnet", "pipeline/link", "pipeline/wire"},

@@ -5,16 +5,14 @@ import (
 	"math"
 
 	"github.com/farlabs/inference"
-	"github.com/farlabs/inference/kernels/quant"
+	"github.com/farlabs/inference/kernels/elementwise"
 )
 
 // PutRows writes src into dst in the wire dtype, rounding to nearest even. dst
 // holds len(src)·dtype.Bytes() bytes; dtype is f32 or bf16.
 func PutRows(dst []byte, src []float32, dtype inference.WireDType) {
 	if dtype == inference.WireBF16 {
-		for i, v := range src {
-			binary.LittleEndian.PutUint16(dst[2*i:], quant.F32ToBF16(v))
-		}
+		elementwise.PutBF16(dst, src)
 		return
 	}
 	for i, v := range src {
@@ -25,9 +23,7 @@ func PutRows(dst []byte, src []float32, dtype inference.WireDType) {
 // GetRows reads what PutRows wrote; it is exact.
 func GetRows(dst []float32, src []byte, dtype inference.WireDType) {
 	if dtype == inference.WireBF16 {
-		for i := range dst {
-			dst[i] = quant.BF16ToF32(binary.LittleEndian.Uint16(src[2*i:]))
-		}
+		elementwise.GetBF16(dst, src)
 		return
 	}
 	for i := range dst {

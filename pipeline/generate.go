@@ -50,6 +50,9 @@ type generation struct {
 	epoch   inference.Epoch // of the route that the reader knows
 	prompt  []Token
 	sampler sample.Sampler
+	// Reused from token to token: a row of logits is as long as the vocabulary,
+	// and sampled before the next is computed.
+	hidden, room []float32
 }
 
 // choice is one answer in the making, on the branch of its index.
@@ -148,12 +151,14 @@ func (g *generation) finishPromptOnly() error {
 
 // logits returns the logits of each row, by branch.
 func (g *generation) logits(rows []Hidden) ([][]float32, error) {
-	d := g.p.parts.Ends.Hidden()
-	all := Hidden{Data: make([]float32, 0, len(rows)*d)}
+	g.hidden = g.hidden[:0]
 	for _, h := range rows {
-		all.Data = append(all.Data, h.Data...)
+		g.hidden = append(g.hidden, h.Data...)
 	}
-	l, err := g.s.Logits(all)
+	if n := len(rows) * g.p.parts.Ends.Vocab(); cap(g.room) < n {
+		g.room = make([]float32, n)
+	}
+	l, err := g.s.logits(Hidden{Data: g.hidden}, g.room)
 	if err != nil {
 		return nil, err
 	}

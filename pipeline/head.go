@@ -34,16 +34,18 @@ type heads struct {
 // headCall is one session's rows.
 type headCall struct {
 	hidden, logits []float32
+	room           []float32 // for logits; may be too short
 	err            error
 	// turn says true when logits or err are there, false when the call has to
 	// lead.
 	turn chan bool
 }
 
-// run returns the logits [n, V] of hidden [n, d], which it borrows. join says
-// that others may come at the same time.
-func (h *heads) run(hidden []float32, join bool) ([]float32, error) {
-	c := &headCall{hidden: hidden, turn: make(chan bool, 1)}
+// run returns the logits [n, V] of hidden [n, d], which it borrows: in room,
+// where that is large enough and nobody joins, else in memory of their own. join
+// says that others may come at the same time.
+func (h *heads) run(hidden, room []float32, join bool) ([]float32, error) {
+	c := &headCall{hidden: hidden, room: room, turn: make(chan bool, 1)}
 	h.mu.Lock()
 	h.waiting = append(h.waiting, c)
 	lead := !h.busy
@@ -106,7 +108,11 @@ func (h *heads) compute(batch []*headCall) {
 		}
 	}
 	n := len(hidden) / d
-	logits := make([]float32, n*v)
+	logits := batch[0].room
+	if len(batch) > 1 || cap(logits) < n*v {
+		logits = make([]float32, n*v)
+	}
+	logits = logits[:n*v]
 	err := h.ends.Head(h.queue, tensor.Of(logits, n, v), tensor.Of(hidden, n, d))
 	if err == nil {
 		err = h.queue.Wait()

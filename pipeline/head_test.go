@@ -47,7 +47,7 @@ func TestHeadsThatMeetRunTogether(t *testing.T) {
 			wg.Go(func() {
 				x := float32(i + 1)
 				rows := slices.Repeat([]float32{x, 0}, i%3+1)
-				got, err := h.run(rows, true)
+				got, err := h.run(rows, nil, true)
 				if want := slices.Repeat([]float32{x, 2 * x, 3 * x}, i%3+1); err != nil || !slices.Equal(got, want) {
 					t.Errorf("call %d: %v, %v; want %v", i, got, err, want)
 				}
@@ -57,7 +57,7 @@ func TestHeadsThatMeetRunTogether(t *testing.T) {
 		if c, r := e.calls.Load(), e.rows.Load(); c != 1 || r != 15 {
 			t.Errorf("%d calls of %d rows, want one of 15", c, r)
 		}
-		if got, err := h.run([]float32{5, 0}, false); err != nil || got[2] != 15 {
+		if got, err := h.run([]float32{5, 0}, nil, false); err != nil || got[2] != 15 {
 			t.Errorf("a call of its own: %v, %v", got, err)
 		}
 	})
@@ -71,7 +71,7 @@ func TestHeadsKeepTheirBoundAndHandOver(t *testing.T) {
 		var wg sync.WaitGroup
 		for range 5 {
 			wg.Go(func() {
-				if got, err := h.run(make([]float32, 2*30), true); err != nil || len(got) != 90 {
+				if got, err := h.run(make([]float32, 2*30), nil, true); err != nil || len(got) != 90 {
 					t.Errorf("%d logits, %v", len(got), err)
 				}
 			})
@@ -83,7 +83,7 @@ func TestHeadsKeepTheirBoundAndHandOver(t *testing.T) {
 		e.fail = errors.New("broken")
 		for range 3 {
 			wg.Go(func() {
-				if _, err := h.run(make([]float32, 2), true); !errors.Is(err, e.fail) {
+				if _, err := h.run(make([]float32, 2), nil, true); !errors.Is(err, e.fail) {
 					t.Errorf("error %v", err)
 				}
 			})
@@ -93,4 +93,22 @@ func TestHeadsKeepTheirBoundAndHandOver(t *testing.T) {
 			t.Error("the head is still taken")
 		}
 	})
+}
+
+func TestHeadUsesTheRoomItIsGiven(t *testing.T) {
+	h := &heads{ends: new(countingEnds), queue: device.NewQueue(1)}
+	defer h.queue.Close()
+	for _, c := range []struct {
+		room   int
+		reused bool
+	}{{0, false}, {5, false}, {6, true}, {100, true}} {
+		room := make([]float32, c.room)
+		got, err := h.run([]float32{5, 0, 7, 0}, room, false)
+		if err != nil || !slices.Equal(got, []float32{5, 10, 15, 7, 14, 21}) {
+			t.Fatalf("room %d: %v, %v", c.room, got, err)
+		}
+		if reused := c.room > 0 && &got[0] == &room[0]; reused != c.reused {
+			t.Errorf("room %d: reused %v", c.room, reused)
+		}
+	}
 }

@@ -268,13 +268,16 @@ func (s *Session) joined(ctx context.Context) (context.Context, context.CancelFu
 
 // Logits runs the head over hidden states: one row of V logits for each row. A
 // session that was closed has none.
-func (s *Session) Logits(h Hidden) ([][]float32, error) {
+func (s *Session) Logits(h Hidden) ([][]float32, error) { return s.logits(h, nil) }
+
+// logits is Logits in room, where that is large enough; it may be elsewhere.
+func (s *Session) logits(h Hidden, room []float32) ([][]float32, error) {
 	s.p.use.RLock()
 	defer s.p.use.RUnlock()
 	if s.live.Err() != nil {
 		return nil, fmt.Errorf("logits: %w", ErrClosed) // the weights may be gone
 	}
-	out, err := s.p.heads.run(h.Data, s.p.parts.Exchange.several())
+	out, err := s.p.heads.run(h.Data, room, s.p.parts.Exchange.several())
 	if err != nil {
 		return nil, err
 	}

@@ -84,7 +84,7 @@ func (c *Client) assemble(ctx context.Context, m *catalog.Model) (*DistributedPi
 	dir := newDirectory(c.node, m.Digest())
 	spec := ends.Spec()
 	p := New(Parts{
-		Model: m.ID, Digest: m.Digest(), Blocks: spec.Layers, Context: spec.Context,
+		Model: m.ID, Digest: m.Digest(), Blocks: spec.Layers, Context: spec.Context, PageBytes: model.PageBytes(spec),
 		Ends: ends, Queue: c.queue, Tokenizer: tok, Template: template,
 		Exchange: c.exchange, Links: c.mux, Directory: dir,
 		Purse: purse{c.purse}, Scores: scores{c.ratings.For(m.Digest())},

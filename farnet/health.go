@@ -15,7 +15,8 @@ const (
 	firstRetry = time.Second
 	lastRetry  = time.Minute
 	// holdSuspect is how long a peer that a caller accused stays suspect
-	// although it answers pings; it doubles with each accusation within forgive.
+	// although it answers pings; it doubles with each accusation within forgive,
+	// twice at most: where nobody else has its blocks, sessions wait for it.
 	holdSuspect = 2 * time.Second
 	forgive     = time.Minute
 )
@@ -74,7 +75,7 @@ func (h *health) accuse(p peer.ID, strike bool) (fresh bool) {
 			s.strikes = 0
 		}
 		s.last = now
-		s.until = now.Add(holdSuspect << min(s.strikes, 5))
+		s.until = now.Add(holdSuspect << min(s.strikes, 2))
 		s.strikes++
 	}
 	if s.active {

@@ -228,7 +228,35 @@ func (n *Node) connect(ctx context.Context, p peer.ID) error {
 	if s, ok := n.host.Network().(*swarm.Swarm); ok {
 		s.Backoff().Clear(p)
 	}
-	return n.host.Connect(ctx, info)
+	return n.dial(ctx, info)
+}
+
+// dialWatch is how often a dial that hangs looks whether it is still needed.
+const dialWatch = 25 * time.Millisecond
+
+// dial connects to a peer, or waits until that has happened otherwise. One that
+// was started again has new ports: a dial to the old ones may hang, above all
+// over UDP, while the peer connects from its side or another dial has its new
+// addresses already.
+func (n *Node) dial(ctx context.Context, info peer.AddrInfo) error {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	done := make(chan error, 1)
+	go func() { done <- n.host.Connect(ctx, info) }()
+	watch := time.NewTicker(dialWatch)
+	defer watch.Stop()
+	for {
+		select {
+		case err := <-done:
+			return err
+		case <-watch.C:
+			if n.host.Network().Connectedness(info.ID) == network.Connected {
+				cancel()
+				<-done
+				return nil
+			}
+		}
+	}
 }
 
 // multiaddrs parses what it can.

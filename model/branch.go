@@ -41,6 +41,15 @@ func (b *Branch) Role() inference.BlockRange { return b.role }
 // Len returns the number of positions computed.
 func (b *Branch) Len() int { return b.len }
 
+// Pages returns how many pages the branch holds in all its blocks, those that it
+// shares with other branches included; 0 after Release.
+func (b *Branch) Pages() int {
+	if b.table == nil {
+		return 0
+	}
+	return len(b.table) * len(b.table[0].pages)
+}
+
 // grown returns the number of positions that the pages have room for.
 func (b *Branch) grown() int { return PagePositions * len(b.table[0].pages) }
 

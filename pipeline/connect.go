@@ -88,7 +88,7 @@ func (c *Client) assemble(ctx context.Context, m *catalog.Model, cache string) (
 	dir := newDirectory(c.node, m.Digest())
 	spec := ends.Spec()
 	p := New(Parts{
-		Model: m.ID, Digest: m.Digest(), Blocks: spec.Layers, Context: spec.Context,
+		Model: m.ID, Digest: m.Digest(), Blocks: spec.Layers, Context: spec.Context, PageBytes: model.PageBytes(spec, inference.DefaultKV),
 		Ends: ends, Queue: c.queue, Tokenizer: tok, Template: template,
 		Exchange: c.exchange, Links: c.mux, Directory: dir,
 		Purse: purse{c.purse}, Scores: scores{c.ratings.For(m.Digest())},

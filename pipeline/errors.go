@@ -24,6 +24,9 @@ var (
 	ErrPriceCeiling = errors.New("price ceiling")
 	// ErrNoRoute: some blocks are served by nobody.
 	ErrNoRoute = errors.New("no route")
+	// ErrNoRoom: the KV caches of the nodes are too small for the session, however
+	// long it waits.
+	ErrNoRoom = errors.New("no room")
 	// ErrBusy: every node that could serve has its queue or memory full.
 	ErrBusy = errors.New("network busy")
 )
@@ -43,6 +46,25 @@ func (e *BusyError) Is(target error) bool { return target == ErrBusy }
 // Unwrap returns the last refusal.
 func (e *BusyError) Unwrap() error { return e.Err }
 
+// RoomError is ErrNoRoom with the figures.
+type RoomError struct {
+	Needed int // positions that the session has, or would have after its next step
+	Holds  int // positions that the nodes of the best route can hold
+	Err    error
+}
+
+// Error implements error.
+func (e *RoomError) Error() string {
+	return fmt.Sprintf("%v for %d positions: the KV caches of the nodes that serve this model hold %d; use a shorter prompt, or allow nodes more (--kv-cache, --memory)",
+		ErrNoRoom, e.Needed, e.Holds)
+}
+
+// Is reports that e is ErrNoRoom.
+func (e *RoomError) Is(target error) bool { return target == ErrNoRoom }
+
+// Unwrap returns what a node said, or the planner.
+func (e *RoomError) Unwrap() error { return e.Err }
+
 // FailureKind says how a hop failed.
 type FailureKind uint8
 
@@ -55,6 +77,7 @@ const (
 	FailFaulty                         // it answered with an internal error or nonsense
 	FailEdge                           // it cannot reach the next hop; nobody's fault
 	FailGone                           // it has forgotten the session, which may be opened again; nobody's fault
+	FailSmall                          // its KV cache is too small for the session; nobody's fault
 	FailLeaving                        // it is leaving the network in good order; nobody's fault
 )
 
@@ -75,6 +98,8 @@ func (k FailureKind) String() string {
 		return "edge"
 	case FailGone:
 		return "gone"
+	case FailSmall:
+		return "too small"
 	case FailLeaving:
 		return "leaving"
 	}
@@ -91,7 +116,7 @@ type HopError struct {
 	Err       error
 
 	retryAfter time.Duration // with FailBusy, what the hop said; 0: nothing
-	clock      bool          // it may be this machine's clock that is wrong
+	unrated    bool          // it says nothing of the peer
 }
 
 // Error implements error.
@@ -107,6 +132,8 @@ func kindOf(c wire.Code) FailureKind {
 	switch c {
 	case wire.CodeBusy:
 		return FailBusy
+	case wire.CodeNoRoom:
+		return FailSmall
 	case wire.CodeDraining:
 		return FailLeaving
 	case wire.CodeNextHop:
@@ -125,7 +152,7 @@ func kindOf(c wire.Code) FailureKind {
 // what it has sent.
 func endsEpoch(c wire.Code) bool {
 	switch c {
-	case wire.CodeInternal, wire.CodeBusy, wire.CodeNextHop, wire.CodeCutShort:
+	case wire.CodeInternal, wire.CodeBusy, wire.CodeNoRoom, wire.CodeNextHop, wire.CodeCutShort:
 		return true
 	}
 	return false

@@ -278,7 +278,7 @@ func (x *Exchange) load(ctx context.Context, peer inference.PeerID) (inference.L
 		delete(x.loads, nonce)
 		x.mu.Unlock()
 	}()
-	if links.Connect(ctx, peer) != nil {
+	if links == nil || links.Connect(ctx, peer) != nil {
 		return inference.Load{}, false
 	}
 	if links.Send(peer, &wire.Frame{Message: &wire.LoadQuery{Nonce: nonce}}) != nil {

@@ -58,6 +58,7 @@ func (s *Session) execute(ctx context.Context, next map[uint32]*branch, ops []wi
 			payload = payload[n*s.opts.Wire.Bytes():]
 		}
 	}
+	s.room.got = 0
 	steps := s.cut(ops, rows, inputs)
 	for _, p := range steps {
 		p.out = out
@@ -122,7 +123,7 @@ func (s *Session) run(ctx context.Context, steps []*planned) error {
 		if p.fill {
 			until = int(p.emitAt)
 		}
-		s.waiting[s.seq] = &pending{seq: s.seq, rows: p.rows, units: uint64(len(p.inputs)), until: until, begun: time.Now(), out: p.out}
+		s.waiting[s.seq] = &pending{seq: s.seq, rows: p.rows, units: uint64(len(p.inputs)), until: until, fill: p.fill, begun: time.Now(), out: p.out}
 		for _, h := range s.hops[:until+1] {
 			h.account.sent(p.rows, h.Blocks.Len())
 		}
@@ -193,7 +194,7 @@ func (s *Session) output(m *wire.Output, f *wire.Frame) error {
 		p.out(m.Rows, f.Payload.Data)
 	}
 	delete(s.waiting, m.Seq)
-	s.progress = time.Now()
+	s.gotOn(p)
 	s.observe(m.Times, p)
 	return nil
 }

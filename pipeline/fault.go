@@ -13,6 +13,7 @@ import (
 const (
 	maxReroutes = 32
 	maxFaulty   = 4 // times that a hop had an internal error: it may be the step that causes it
+	maxFutile   = 4 // times that a hop had no KV page left for it after positions were computed
 )
 
 // goneAgain is how soon a peer may not forget a session twice: no stage ends
@@ -40,7 +41,7 @@ func (s *Session) fault(ctx context.Context, err error) error {
 		}
 	}
 	switch {
-	case time.Since(s.progress) > s.opts.Timeout:
+	case time.Since(s.progress) > s.opts.Timeout, s.room.futile >= maxFutile:
 		return s.noProgress(he)
 	case len(s.failures) >= maxReroutes || faulty >= maxFaulty:
 		return fmt.Errorf("given up after %d failures: %w", len(s.failures), he)
@@ -65,17 +66,25 @@ func (s *Session) condemn(he *HopError) {
 	}
 	if he.Retryable && he.Hop < len(s.hops) && s.hops[he.Hop].Peer() == he.Peer {
 		s.hops[he.Hop].bad = true
+		s.hops[he.Hop].full = he.Kind == FailBusy || he.Kind == FailSmall
 	}
-	if !he.clock {
+	if !he.unrated {
 		s.p.parts.Scores.Failed(he.Peer, he.Kind)
 	}
 	switch he.Kind {
+	case FailSmall:
+		s.learnRoom(he)
 	case FailDead, FailStalled:
 		// The directory keeps it out until it answers again; where there is
 		// nobody else, a peer that was only slow may then be asked again.
 		s.p.parts.Directory.Suspect(he.Peer)
 		s.distrust(he.Peer, 10*time.Second, 500*time.Millisecond)
 	case FailBusy:
+		s.crowded(he)
+		if he.unrated { // its load told so
+			s.rest(he.Peer)
+			break
+		}
 		s.shun(he.Peer, 2*time.Second, max(he.retryAfter, 500*time.Millisecond))
 	case FailLeaving:
 		s.shun(he.Peer, 30*time.Second, 2*time.Second)

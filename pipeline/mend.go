@@ -30,9 +30,6 @@ func (s *Session) mend(ctx context.Context, groups []Group) error {
 	if err != nil {
 		return err
 	}
-	if s.dirty {
-		from = len(hops)
-	}
 	if err := s.openAll(ctx, hops, from, groups); err != nil {
 		return err
 	}
@@ -43,6 +40,9 @@ func (s *Session) mend(ctx context.Context, groups []Group) error {
 		if err := s.openAll(ctx, s.hops, from, groups); err != nil {
 			return err
 		}
+	}
+	if err := s.cramped(from); err != nil {
+		return err
 	}
 	if from > 0 {
 		if err := s.restore(ctx, from-1); err != nil {
@@ -78,31 +78,25 @@ func (s *Session) openAll(ctx context.Context, hops []*hop, restore int, groups 
 	s.withdraw()
 	bad := map[inference.PeerID]bool{}
 	for _, h := range s.hops {
-		bad[h.Peer()] = h.bad
+		bad[h.Peer()] = h.bad && !h.full
 	}
 	s.epoch++
 	s.hops, s.seq, s.window, s.ready = hops, 0, s.windowBytes(), false
 	clear(s.waiting)
+	if s.room.tight {
+		s.alive = time.Now() // it has waited for pages, not for a hop
+	}
 	chain := make([]inference.PeerID, len(hops))
 	for i, h := range hops {
 		chain[i] = h.Peer()
-		h.opened, h.direct, h.bad, h.held, h.asked = false, false, false, nil, 0
+		h.opened, h.direct, h.bad, h.full, h.held, h.asked = false, false, false, false, nil, 0
 		h.progress, h.counted = wire.Progress{}, 0
 		h.since, h.behind, h.owing, h.news = time.Time{}, time.Time{}, time.Time{}, time.Now()
 		if _, err := rand.Read(h.in[:]); err != nil {
 			return err
 		}
 	}
-	for _, peer := range s.enter(chain) {
-		if slices.Contains(chain, peer) {
-			continue
-		}
-		outcome := inference.OutcomeOK // it did what it was asked
-		if bad[peer] {
-			outcome = inference.OutcomeNodeFault
-		}
-		_ = s.p.parts.Links.Send(peer, &wire.Frame{Message: &wire.Close{Session: s.id, Outcome: outcome}})
-	}
+	s.dismiss(chain, bad)
 	if err := s.connect(ctx); err != nil {
 		return err
 	}
@@ -131,6 +125,21 @@ func (s *Session) openAll(ctx context.Context, hops []*hop, restore int, groups 
 		s.class = hops[0].Offer.Record.Class
 	}
 	return nil
+}
+
+// dismiss closes the session at the peers that are not in chain, which replaces
+// theirs; bad are those that have failed.
+func (s *Session) dismiss(chain []inference.PeerID, bad map[inference.PeerID]bool) {
+	for _, peer := range s.enter(chain) {
+		if slices.Contains(chain, peer) {
+			continue
+		}
+		outcome := inference.OutcomeOK // it did what it was asked
+		if bad[peer] {
+			outcome = inference.OutcomeNodeFault
+		}
+		_ = s.p.parts.Links.Send(peer, &wire.Frame{Message: &wire.Close{Session: s.id, Outcome: outcome}})
+	}
 }
 
 // enter makes chain the session's peers under the new epoch and returns those
@@ -215,7 +224,7 @@ func (s *Session) openMessage(i int, keep bool, groups []Group) (*wire.Open, err
 }
 
 func (s *Session) opened(h *hop, m *wire.Opened) {
-	h.opened, h.direct, h.held = true, m.Direct, m.Branches
+	h.opened, h.direct, h.held, h.free = true, m.Direct, m.Branches, int(m.Load.FreePages)
 	h.account.open()
 	if purse := s.p.parts.Purse; purse != nil {
 		s.p.parts.Exchange.claim(h.Peer(), h.Offer.Record.Signer, purse)

@@ -115,10 +115,13 @@ type Events struct {
 // Parts are what a DistributedPipeline is made of. Connect fills them; a
 // program that brings its own network or money fills them itself.
 type Parts struct {
-	Model     inference.ModelID
-	Digest    inference.Digest
-	Blocks    int // of the whole model
-	Context   int // positions that the model was made for
+	Model   inference.ModelID
+	Digest  inference.Digest
+	Blocks  int // of the whole model
+	Context int // positions that the model was made for
+	// PageBytes is a KV page of one block, bytes: what nodes announce of their
+	// memory is measured in it. 0: not known, every node seems large enough.
+	PageBytes int64
 	Ends      Ends
 	Queue     *device.Queue
 	Tokenizer *tokenizer.Tokenizer

@@ -40,6 +40,18 @@ func (s *Session) shun(peer inference.PeerID, rather, never time.Duration) {
 	s.avoid[peer] = avoided{rather: now.Add(rather), never: now.Add(never), times: a.times + 1, faults: a.faults}
 }
 
+// rest leaves a peer alone until its load is asked for again.
+func (s *Session) rest(peer inference.PeerID) {
+	a, now := s.avoid[peer], time.Now()
+	if until := now.Add(loadEvery); until.After(a.never) {
+		a.never = until
+	}
+	if until := now.Add(2 * time.Second); until.After(a.rather) {
+		a.rather = until
+	}
+	s.avoid[peer] = a
+}
+
 // distrust is shun for a peer that has failed, not merely been busy or leaving.
 func (s *Session) distrust(peer inference.PeerID, rather, never time.Duration) {
 	s.shun(peer, rather, never)
@@ -55,18 +67,33 @@ func (s *Session) plan(ctx context.Context) (hops []*hop, restore int, err error
 	for {
 		changed := s.p.parts.Directory.Changed()
 		hops, restore, err = s.planNow(ctx)
+		if err == nil && s.dirty {
+			restore = len(hops)
+		}
 		if err == nil {
-			return hops, restore, nil
+			he := s.full(ctx, hops, restore)
+			if he == nil {
+				return hops, restore, nil
+			}
+			if ctx.Err() != nil {
+				return nil, 0, context.Cause(ctx)
+			}
+			s.rest(he.Peer)
+			continue // others may have room
 		}
 		var ceiling *route.CeilingError
 		if errors.As(err, &ceiling) {
 			return nil, 0, &priceError{ceiling}
+		}
+		if small := s.noRoom(err); small != nil {
+			return nil, 0, small
 		}
 		left := s.opts.Timeout - time.Since(s.progress)
 		if left <= 0 {
 			return nil, 0, s.unroutable(err)
 		}
 		s.waits(err)
+		s.waitForRoom()
 		timer := time.NewTimer(min(left, s.nextChance()))
 		select {
 		case <-changed:
@@ -136,6 +163,7 @@ func (s *Session) planNow(ctx context.Context) ([]*hop, int, error) {
 	need := route.Need{
 		Digest: s.p.parts.Digest, Class: s.class, Blocks: inference.BlockRange{Start: 0, End: s.p.parts.Blocks},
 		Prefill: s.opts.ExpectPrompt, Decode: s.opts.ExpectTokens,
+		Pages: pagesFor(s.opts.ExpectLength), Least: s.room.least, PageBytes: s.pageBytes(),
 		Avoid: avoid[0], Ceiling: s.opts.Ceiling, Salt: s.salt,
 	}
 	offers := s.offers(ctx, need)
@@ -147,6 +175,14 @@ func (s *Session) planNow(ctx context.Context) ([]*hop, int, error) {
 		need.Avoid = avoid[i]
 		if hops, restore, again := s.planFrom(offers, need); again == nil {
 			return hops, restore, nil
+		}
+	}
+	var small *route.RoomError
+	if errors.As(err, &small) {
+		need.Avoid = map[inference.PeerID]bool{}
+		if _, _, wait := s.planFrom(offers, need); wait == nil {
+			// Those who have room are only to be left alone for a while.
+			err = &route.NoRouteError{Missing: []inference.BlockRange{need.Blocks}, Nodes: small.Nodes}
 		}
 	}
 	return hops, restore, err
@@ -231,6 +267,7 @@ func (s *Session) offers(ctx context.Context, need route.Need) []inference.Offer
 	records := s.p.parts.Directory.Records(need.Digest)
 	offers := make([]inference.Offer, 0, len(records))
 	for _, r := range records {
+		r.Memory = s.memory(&r)
 		offers = append(offers, inference.Offer{
 			Record: r, RTT: s.p.parts.Directory.RTT(r.Peer),
 			Score: s.p.parts.Scores.Score(r.Peer), Observed: s.p.parts.Scores.Observed(r.Peer),

@@ -68,7 +68,7 @@ func (s *Session) check(now time.Time, since time.Duration) error {
 		}
 		return nil
 	}
-	if now.Sub(s.progress) > s.opts.Timeout && !s.computing(now) {
+	if now.Sub(s.alive) > s.opts.Timeout && !s.computing(now) {
 		return s.blame(now)
 	}
 	return s.question(now)
@@ -140,7 +140,7 @@ func (s *Session) progressed(h *hop, i int, m *wire.Progress) {
 	}
 	now, old := time.Now(), &h.progress
 	if m.Received > old.Received || m.Started > old.Started || m.Sent > old.Sent {
-		s.progress = now
+		s.gotOn(nil)
 	}
 	// A step is being computed since it was begun, or since the one before it
 	// was sent.
@@ -165,7 +165,7 @@ func (s *Session) failed(i int, m *wire.Fail) error {
 	err := s.hopError(i, kind, m)
 	err.Retryable, err.retryAfter = kind == FailGone || m.Code.Retryable(), time.Duration(m.RetryAfter)*time.Millisecond
 	if m.Code == wire.CodeDeadline {
-		err.clock = true
+		err.unrated = true // it may be this machine's clock that is wrong
 		err.Err = fmt.Errorf("%w; check this machine's clock, it may be wrong", m)
 	}
 	if kind == FailEdge {
@@ -280,7 +280,7 @@ func (s *Session) blame(now time.Time) error {
 			at = min(i+1, len(s.hops)-1)
 		}
 	}
-	err := s.hopError(at, FailStalled, fmt.Errorf("%w for %s", ErrNoProgress, now.Sub(s.progress).Round(time.Second)))
+	err := s.hopError(at, FailStalled, fmt.Errorf("%w for %s", ErrNoProgress, now.Sub(s.alive).Round(time.Second)))
 	err.Retryable = false
 	return err
 }

@@ -121,6 +121,10 @@ func (p *DistributedPipeline) prepare(r Request) (*task, error) {
 		t.MaxTokens = room
 	}
 	t.session.ExpectPrompt, t.session.ExpectTokens = len(ids), min(t.MaxTokens, 256)
+	t.session.ExpectLength = len(ids) + t.N*t.session.ExpectTokens
+	if r.MaxTokens > 0 { // who names no limit hardly wants the whole context
+		t.session.ExpectLength = len(ids) + t.N*t.MaxTokens
+	}
 	return t, nil
 }
 
@@ -130,6 +134,7 @@ func (p *DistributedPipeline) options(o SessionOptions) SessionOptions {
 	for _, f := range []struct{ v, d *int }{
 		{&o.MaxLength, &d.MaxLength}, {&o.MaxBranches, &d.MaxBranches}, {&o.Chunk, &d.Chunk},
 		{&o.ExpectPrompt, &d.ExpectPrompt}, {&o.ExpectTokens, &d.ExpectTokens},
+		{&o.ExpectLength, &d.ExpectLength},
 	} {
 		if *f.v == 0 {
 			*f.v = *f.d

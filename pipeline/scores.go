@@ -20,6 +20,6 @@ func (s scores) Failed(peer inference.PeerID, kind FailureKind) {
 		s.Model.Failed(peer, rating.Faulty)
 	case FailBusy:
 		s.Model.Failed(peer, rating.Busy)
-	case FailEdge, FailGone, FailLeaving: // nobody's fault
+	case FailEdge, FailGone, FailSmall, FailLeaving: // nobody's fault
 	}
 }

@@ -36,6 +36,10 @@ type SessionOptions struct {
 	// ExpectPrompt and ExpectTokens weigh prefill and decode when a route is
 	// planned; 0: 128 each.
 	ExpectPrompt, ExpectTokens int
+	// ExpectLength is how many positions the session may come to, those of all
+	// branches together: nodes whose KV cache has room for them are preferred. 0:
+	// ExpectPrompt and ExpectTokens.
+	ExpectLength int
 	// Relay makes every edge run through the client.
 	Relay bool
 }
@@ -51,6 +55,7 @@ func (o SessionOptions) withDefaults(context int) SessionOptions {
 	set(&o.Chunk, 512)
 	set(&o.ExpectPrompt, 128)
 	set(&o.ExpectTokens, 128)
+	set(&o.ExpectLength, o.ExpectPrompt+o.ExpectTokens)
 	if o.Wire == 0 {
 		o.Wire = inference.WireBF16
 	}
@@ -93,8 +98,10 @@ type Session struct {
 	avoid    map[inference.PeerID]avoided
 	relay    map[edge]bool
 	gone     map[inference.PeerID]time.Time // when a peer last said that it has forgotten the session
-	progress time.Time                      // when the session last got on
+	progress time.Time                      // when the session last got on; see gotOn
+	alive    time.Time                      // when a hop of it last did
 	failures []*HopError                    // of this step
+	room     room
 	salt     uint64
 	timings  []wire.HopTime // of the last output
 
@@ -114,8 +121,10 @@ type hop struct {
 	opened   bool
 	direct   bool // its edge to the next hop is up
 	relayed  bool // it was told to send to the next hop through the client
-	bad      bool // it is to be replaced
+	bad      bool // it is to be replaced …
+	full     bool // … for want of room, which is no fault
 	held     []wire.BranchLength
+	free     int // KV pages that it had free when it opened the session
 	progress wire.Progress
 	counted  uint64    // last step of which its account knows that it was sent on
 	news     time.Time // when it was last heard of
@@ -132,6 +141,7 @@ type pending struct {
 	rows  []wire.Row
 	units uint64                                // positions
 	until int                                   // last hop that computes them
+	fill  bool                                  // it restores what was computed before
 	begun time.Time                             // when it was sent
 	out   func(rows []wire.Row, payload []byte) // nil: nothing is wanted
 }
@@ -234,9 +244,10 @@ func (s *Session) Step(ctx context.Context, ops []wire.BranchOp, groups []Group)
 	if err != nil {
 		return nil, fmt.Errorf("step: %w", err)
 	}
-	s.progress = time.Now()
+	s.progress, s.alive = time.Now(), time.Now()
 	s.failures = nil
 	s.need = s.needed(ops, groups)
+	s.room.begin(next)
 	defer s.withdraw()
 	sent := false
 	for {

@@ -5,6 +5,7 @@ import (
 
 	"github.com/farlabs/inference"
 	"github.com/farlabs/inference/kernels/tensor"
+	"github.com/farlabs/inference/model"
 	"github.com/farlabs/inference/pipeline"
 	"github.com/farlabs/inference/pipeline/link"
 	"github.com/farlabs/inference/pipeline/link/linktest"
@@ -66,7 +67,8 @@ func (c *Cluster) Client(id inference.PeerID, o ClientOptions) *Client {
 	}
 	l.DistributedPipeline = pipeline.New(pipeline.Parts{
 		Model: "random", Digest: c.model.Digest, Blocks: c.model.Layers, Context: c.model.Context,
-		Ends: c.model.Ends, Queue: c.model.queue, Tokenizer: c.model.Tokenizer, Template: c.model.Template,
+		PageBytes: model.PageBytes(c.model.Ends.Spec(), inference.DefaultKV),
+		Ends:      c.model.Ends, Queue: c.model.queue, Tokenizer: c.model.Tokenizer, Template: c.model.Template,
 		Exchange: l.Exchange, Links: links, Directory: l.Directory, Purse: o.Purse, Scores: o.Scores,
 		Log: c.log.With("client", id), Defaults: o.Defaults,
 		Events: pipeline.Events{Progress: l.progressed, Routed: l.route},

@@ -89,7 +89,7 @@ func (c *Cluster) AddWith(id inference.PeerID, start, end int, o NodeOptions) *N
 	}()
 	n.Record = inference.NodeRecord{
 		Peer: id, Name: "node-" + string(id), Model: "random", Digest: c.model.Digest, Class: inference.Numerics{}.Class(),
-		Blocks: blocks, Total: c.model.Layers, State: inference.StateServing,
+		Blocks: blocks, Total: c.model.Layers, State: inference.StateServing, Memory: int64(cache.TotalPages()) * cache.PageBytes(),
 	}
 	if o.Record != nil {
 		o.Record(&n.Record)

@@ -19,14 +19,22 @@ type graph struct {
 	wei    []float64 // price per block of one decoded token, by offer
 	rtt    []float64 // one way from the client, ms, by offer
 	index  map[inference.PeerID]int
+	fit    []int   // the most blocks of one role for which the offer has KV pages
 	steps  float64 // network round trips that a session takes, at least 1
 }
 
-func newGraph(offers []inference.Offer, need Need) *graph {
+func newGraph(offers []inference.Offer, need Need, pages int, free bool) *graph {
 	g := &graph{offers: offers, steps: float64(max(need.Decode, 1)), index: map[inference.PeerID]int{}}
 	set := map[int]bool{need.Blocks.Start: true, need.Blocks.End: true}
 	for i, o := range offers {
-		for _, b := range []int{o.Record.Blocks.Start, o.Record.Blocks.End} {
+		span := o.Record.Blocks
+		ends := []int{span.Start, span.End}
+		g.fit = append(g.fit, fit(&o, need, pages, free))
+		if n := g.fit[i]; n > 0 && n < span.Len() {
+			// It may serve a part of its span from either end.
+			ends = append(ends, max(span.Start, need.Blocks.Start)+n, min(span.End, need.Blocks.End)-n)
+		}
+		for _, b := range ends {
 			if b > need.Blocks.Start && b < need.Blocks.End {
 				set[b] = true
 			}
@@ -45,6 +53,21 @@ func newGraph(offers []inference.Offer, need Need) *graph {
 	}
 	slices.Sort(g.bounds)
 	return g
+}
+
+// fit returns the most blocks of one role for which an offer has KV pages.
+func fit(o *inference.Offer, need Need, pages int, free bool) int {
+	n := o.Record.Blocks.Len()
+	if pages <= 0 {
+		return n
+	}
+	if o.Record.Memory > 0 { // else not told
+		n = int(min(int64(n), o.Record.Memory/need.PageBytes/int64(pages)))
+	}
+	if free && o.Load != nil {
+		n = min(n, o.Load.FreePages/pages)
+	}
+	return n
 }
 
 // blockTime returns the expected milliseconds that the session spends in one
@@ -102,14 +125,17 @@ func (g *graph) plan(need Need) (Route, error) {
 	if need.Ceiling.IsZero() || r.Price.Cmp(need.Ceiling) <= 0 {
 		return r, nil
 	}
-	cheapest, _ := g.shortest(math.Inf(1))
+	cheapest, ok := g.shortest(math.Inf(1))
+	if !ok {
+		return Route{}, &NoRouteError{}
+	}
 	if cheapest.Price.Cmp(need.Ceiling) > 0 {
 		return Route{}, &CeilingError{Ceiling: need.Ceiling, Cheapest: cheapest.Price}
 	}
 	lo, hi, best := 1e-18, 1e6, cheapest
 	for range 40 {
 		mid := math.Sqrt(lo * hi)
-		if r, _ := g.shortest(mid); r.Price.Cmp(need.Ceiling) <= 0 {
+		if r, ok := g.shortest(mid); ok && r.Price.Cmp(need.Ceiling) <= 0 {
 			best, hi = r, mid
 		} else {
 			lo = mid
@@ -139,7 +165,7 @@ func (g *graph) shortest(lambda float64) (Route, bool) {
 			if math.IsInf(enter, 1) {
 				continue
 			}
-			for e := b + 1; e <= last && g.bounds[e] <= span.End; e++ {
+			for e := b + 1; e <= last && g.bounds[e] <= span.End && g.bounds[e]-g.bounds[b] <= g.fit[j]; e++ {
 				blocks := float64(g.bounds[e] - g.bounds[b])
 				c := enter + g.weigh(g.block[j]*blocks, g.wei[j]*blocks, lambda)
 				if c < at[e][j].cost {
@@ -157,7 +183,13 @@ func (g *graph) shortest(lambda float64) (Route, bool) {
 	if end < 0 {
 		return Route{}, false
 	}
-	return g.trace(at, end), true
+	r := g.trace(at, end)
+	for _, h := range r.Hops {
+		if h.Blocks.Len() > g.fit[g.index[h.Peer()]] {
+			return Route{}, false // a peer that came up twice has no room for both parts
+		}
+	}
+	return r, true
 }
 
 func (g *graph) enter(at []state, b, j int, lambda float64) (cost float64, prev int) {

@@ -39,6 +39,12 @@ type Need struct {
 	// Prefill and Decode are the positions expected, which weigh the two rates.
 	Prefill, Decode int
 	Avoid           map[inference.PeerID]bool
+	// Pages are the KV pages, for each block, that the session is expected to
+	// fill, and Least those without which its next step cannot be done; a page has
+	// PageBytes. Routes whose hops have room for Pages, or as much of it as can be
+	// had, are preferred; one without room for Least is none. Zero: not asked.
+	Pages, Least int
+	PageBytes    int64
 	// Ceiling bounds the price of one token over all hops, at each node's dearest
 	// line; zero: no bound.
 	Ceiling inference.Wei
@@ -102,8 +108,70 @@ func (e *CeilingError) Error() string {
 	return fmt.Sprintf("price ceiling: the cheapest route costs %s wei per token, the ceiling is %s", e.Cheapest, e.Ceiling)
 }
 
-// Plan returns the best route for need, a *NoRouteError or a *CeilingError.
+// RoomError says that the KV caches of every route are too small for the session.
+type RoomError struct {
+	Pages int // of each block, that it needs
+	Most  int // that a route has
+	Nodes int // usable nodes that were considered
+}
+
+// Error implements error.
+func (e *RoomError) Error() string {
+	return fmt.Sprintf("no room: %d KV pages of each block are needed, the nodes have at most %d", e.Pages, e.Most)
+}
+
+// Plan returns the best route for need, a *NoRouteError, a *RoomError or a
+// *CeilingError.
 func Plan(offers []inference.Offer, need Need) (Route, error) {
+	if need.Least <= 0 || need.PageBytes <= 0 {
+		return plan(offers, need, 0, false)
+	}
+	for _, free := range []bool{true, false} {
+		if free && !slices.ContainsFunc(offers, func(o inference.Offer) bool { return o.Load != nil }) {
+			continue
+		}
+		for pages := max(need.Pages, need.Least); ; pages = max(pages/2, need.Least) {
+			r, err := plan(offers, need, pages, free)
+			if err == nil {
+				return r, nil
+			}
+			if pages > need.Least {
+				continue
+			}
+			if free {
+				break
+			}
+			return Route{}, roomless(offers, need, err)
+		}
+	}
+	panic("route: unreachable")
+}
+
+// roomless explains why there is no route with room for need.Least: err, unless
+// there would be one without that.
+func roomless(offers []inference.Offer, need Need, err error) error {
+	none, ok := err.(*NoRouteError)
+	if !ok {
+		return err
+	}
+	if _, whole := plan(offers, need, 0, false); whole != nil {
+		return whole
+	}
+	most, less := 0, need.Least // the most pages that some route has, and too many
+	for less-most > 1 {
+		pages := (most + less) / 2
+		if _, err := plan(offers, need, pages, false); err == nil {
+			most = pages
+		} else {
+			less = pages
+		}
+	}
+	return &RoomError{Pages: need.Least, Most: most, Nodes: none.Nodes}
+}
+
+// plan returns the best route whose hops have room for so many KV pages of each
+// block, free ones where a hop's load is known and free is set.
+func plan(offers []inference.Offer, need Need, pages int, free bool) (Route, error) {
 	classes := map[inference.NumericsClass][]inference.Offer{}
 	var usable []inference.Offer
 	for _, o := range offers {
@@ -118,7 +186,7 @@ func Plan(offers []inference.Offer, need Need) (Route, error) {
 	best, found := Route{}, false
 	var ceiling *CeilingError
 	for _, class := range sortedKeys(classes) {
-		g := newGraph(limit(classes[class]), need)
+		g := newGraph(limit(classes[class]), need, pages, free)
 		r, err := g.plan(need)
 		if c, ok := err.(*CeilingError); ok && (ceiling == nil || c.Cheapest.Cmp(ceiling.Cheapest) < 0) {
 			ceiling = c

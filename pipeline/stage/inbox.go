@@ -96,7 +96,7 @@ func (s *Stage) step(from inference.PeerID, m *wire.Step, payload tensor.Buffer,
 	if n > 0 {
 		e.reading[from] -= n
 	}
-	e.active = now
+	e.active, e.worked = now, now
 	if from == e.client.id {
 		e.lost = time.Time{}
 	}

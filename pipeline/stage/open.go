@@ -188,9 +188,10 @@ func (s *Stage) move(e *session, r *route) {
 	keep := r.Keep && r.key() == e.route.key()
 	now := time.Now()
 	e.route, e.next = *r, nil
-	e.open, e.failed, e.direct = false, false, false
+	e.open, e.failed, e.direct, e.parked = false, false, false, false
 	e.received, e.started, e.sent = 0, 0, 0
 	e.recent = [maxRecent]seen{}
+	e.worked = now
 	e.unacked, e.window, e.unpaid = 0, r.window, time.Time{}
 	e.reported, e.overdue = wire.Progress{}, time.Time{}
 	clear(e.reading)

@@ -1,9 +1,11 @@
 package stage
 
 import (
+	"cmp"
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/farlabs/inference"
@@ -18,10 +20,13 @@ var errUnpaid = errors.New("voucher needed")
 // run computes items. No lock is held: their sessions are in the pass.
 func (s *Stage) run(items []item) PassInfo {
 	s.segments = s.segments[:0]
+	slices.SortFunc(items, func(a, b item) int { return cmp.Compare(a.e.order, b.e.order) }) // see grow
 	for i := range items {
 		it := &items[i]
 		it.from = len(s.segments)
-		it.err = s.prepare(it)
+		if it.err == nil { // else its pages went to one before it
+			it.err = s.prepare(items, i)
+		}
 		if it.err != nil {
 			s.segments = s.segments[:it.from]
 		}
@@ -60,9 +65,10 @@ func (s *Stage) run(items []item) PassInfo {
 	return info
 }
 
-// prepare does what has to be done before rows can be computed: branch
+// prepare does what has to be done before the rows of items[i] can be computed: branch
 // operations, rollback, pages, credit. It appends the rows to s.segments.
-func (s *Stage) prepare(it *item) error {
+func (s *Stage) prepare(items []item, i int) error {
+	it := &items[i]
 	e, st := it.e, it.st
 	if !st.begun {
 		for _, o := range st.m.Ops {
@@ -87,10 +93,8 @@ func (s *Stage) prepare(it *item) error {
 		case start < b.Len():
 			b.Truncate(start)
 		}
-		if err := b.Grow(start + n); err != nil {
-			f := refuse(wire.CodeBusy, "%v", err)
-			f.RetryAfter = 1000
-			return f
+		if err := s.grow(items, i, b, start+n); err != nil {
+			return err
 		}
 		s.segments = append(s.segments, model.Segment{Branch: b, Start: start, N: n})
 		units[row.Line] += uint64(n * e.route.Role.Blocks.Len())
@@ -245,7 +249,7 @@ func (s *Stage) finish(items []item, info *PassInfo) {
 
 func (s *Stage) settled(e *session, it *item, now time.Time) {
 	st := it.st
-	e.inPass = false
+	e.inPass, e.worked = false, now
 	if it.err == nil {
 		st.done += it.rows
 		s.pending -= it.rows
@@ -260,6 +264,8 @@ func (s *Stage) settled(e *session, it *item, now time.Time) {
 			s.bury(e)
 		case e.next != nil:
 			s.move(e, e.next)
+		case e.parked:
+			s.releaseBranches(e)
 		}
 		return
 	}

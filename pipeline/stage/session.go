@@ -45,6 +45,8 @@ type session struct {
 	units     uint64    // token·blocks of them
 
 	branches map[uint32]*model.Branch
+	parked   bool      // it was told to come again: its pages are others'
+	worked   time.Time // last step that came, or pass that it was in
 
 	// Steps in.
 	received uint64 // highest seq that came with all before it

@@ -113,7 +113,7 @@ func (s *Stage) Load() inference.Load {
 }
 
 func (s *Stage) load() wire.LoadInfo {
-	return wire.LoadInfo{Queue: uint32(s.pending), Sessions: uint32(len(s.sessions)), FreePages: uint32(s.cfg.Cache.FreePages())}
+	return wire.LoadInfo{Queue: uint32(s.pending), Sessions: uint32(len(s.sessions)), FreePages: uint32(s.freePages())}
 }
 
 // Live returns the payload bytes and activations held now, 0 at rest.
@@ -286,7 +286,7 @@ func (s *Stage) reply(to inference.PeerID, e *session, seq uint64, f *wire.Fail)
 }
 
 // fail tells the client that the epoch is over at this hop, and drops what
-// waits; branches stay for a later epoch. s.mu is held.
+// waits; branches stay for a later epoch, unless the node is full. s.mu is held.
 func (s *Stage) fail(e *session, seq uint64, f *wire.Fail) {
 	if e.failed || e.ended {
 		return
@@ -298,4 +298,13 @@ func (s *Stage) fail(e *session, seq uint64, f *wire.Fail) {
 	}
 	s.reply(e.client.id, e, seq, f)
 	s.clear(e)
+	if f.Code != wire.CodeBusy && f.Code != wire.CodeNoRoom {
+		return
+	}
+	// It comes again on a new route and has all positions computed again; until
+	// then others may have its pages.
+	e.parked = true
+	if !e.inPass {
+		s.releaseBranches(e)
+	}
 }

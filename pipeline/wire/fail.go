@@ -26,7 +26,8 @@ const (
 	CodeDraining  Code = 12 // the node is leaving
 	CodeNextHop   Code = 13 // the next hop does not take steps; Hop names it
 	CodeCutShort  Code = 14 // the step was dropped with its session
-	codeEnd       Code = 15
+	CodeNoRoom    Code = 15 // the node's KV cache is too small for the session, also if it were alone there
+	codeEnd       Code = 16
 )
 
 var codeNames = [codeEnd]string{
@@ -35,6 +36,7 @@ var codeNames = [codeEnd]string{
 	CodeForbidden: "forbidden", CodePayment: "payment required",
 	CodeLimit: "over limit", CodeDeadline: "deadline passed", CodeDraining: "draining",
 	CodeNextHop: "next hop unreachable", CodeCutShort: "cut short",
+	CodeNoRoom: "KV cache too small",
 }
 
 // String returns the code's name in errors.

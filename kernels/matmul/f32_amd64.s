@@ -5144,14 +5144,18 @@ storeColumn:
 TEXT ·plainF32_1x1AVX512(SB), NOSPLIT, $0-8
 	MOVQ      t+0(FP), AX
 	VPXORD    Z0, Z0, Z0
+	CMPQ      80(AX), $+0
+	JE        loaded
 	KMOVW     80(AX), K1
 	MOVQ      (AX), CX
 	MOVQ      8(AX), DX
 	MOVQ      56(AX), DX
 	VMOVUPS.Z (CX), K1, Z0
-	MOVQ      16(AX), CX
-	MOVQ      40(AX), DX
-	MOVQ      48(AX), BX
+
+loaded:
+	MOVQ 16(AX), CX
+	MOVQ 40(AX), DX
+	MOVQ 48(AX), BX
 
 block:
 	VPXORD Z1, Z1, Z1
@@ -5228,6 +5232,8 @@ TEXT ·plainF32_1x2AVX512(SB), NOSPLIT, $0-8
 	MOVQ      t+0(FP), AX
 	VPXORD    Z0, Z0, Z0
 	VPXORD    Z1, Z1, Z1
+	CMPQ      80(AX), $+0
+	JE        loaded
 	KMOVW     80(AX), K1
 	MOVQ      (AX), CX
 	MOVQ      8(AX), DX
@@ -5343,6 +5349,8 @@ TEXT ·plainF32_1x3AVX512(SB), NOSPLIT, $0-8
 	VPXORD    Z0, Z0, Z0
 	VPXORD    Z1, Z1, Z1
 	VPXORD    Z2, Z2, Z2
+	CMPQ      80(AX), $+0
+	JE        loaded
 	KMOVW     80(AX), K1
 	MOVQ      (AX), CX
 	MOVQ      8(AX), DX
@@ -5437,6 +5445,8 @@ TEXT ·plainF32_1x4AVX512(SB), NOSPLIT, $0-8
 	VPXORD    Z1, Z1, Z1
 	VPXORD    Z2, Z2, Z2
 	VPXORD    Z3, Z3, Z3
+	CMPQ      80(AX), $+0
+	JE        loaded
 	KMOVW     80(AX), K1
 	MOVQ      (AX), CX
 	MOVQ      8(AX), DX
@@ -5551,6 +5561,8 @@ TEXT ·plainF32_1x6AVX512(SB), NOSPLIT, $0-8
 	VPXORD    Z3, Z3, Z3
 	VPXORD    Z4, Z4, Z4
 	VPXORD    Z5, Z5, Z5
+	CMPQ      80(AX), $+0
+	JE        loaded
 	KMOVW     80(AX), K1
 	MOVQ      (AX), CX
 	MOVQ      8(AX), DX
@@ -5703,6 +5715,8 @@ TEXT ·plainF32_1x8AVX512(SB), NOSPLIT, $0-8
 	VPXORD    Z5, Z5, Z5
 	VPXORD    Z6, Z6, Z6
 	VPXORD    Z7, Z7, Z7
+	CMPQ      80(AX), $+0
+	JE        loaded
 	KMOVW     80(AX), K1
 	MOVQ      (AX), CX
 	MOVQ      8(AX), DX
@@ -5895,6 +5909,8 @@ TEXT ·plainF32_1x12AVX512(SB), NOSPLIT, $0-8
 	VPXORD    Z9, Z9, Z9
 	VPXORD    Z10, Z10, Z10
 	VPXORD    Z11, Z11, Z11
+	CMPQ      80(AX), $+0
+	JE        loaded
 	KMOVW     80(AX), K1
 	MOVQ      (AX), CX
 	MOVQ      8(AX), DX
@@ -6149,17 +6165,21 @@ TEXT ·plainF32_2x1AVX512(SB), NOSPLIT, $0-8
 	MOVQ      t+0(FP), AX
 	VPXORD    Z0, Z0, Z0
 	VPXORD    Z1, Z1, Z1
+	CMPQ      80(AX), $+0
+	JE        loaded
 	KMOVW     80(AX), K1
 	MOVQ      (AX), CX
 	MOVQ      8(AX), DX
 	MOVQ      56(AX), DX
 	VMOVUPS.Z (CX), K1, Z0
 	VMOVUPS.Z 64(CX), K1, Z1
-	MOVQ      16(AX), CX
-	MOVQ      32(AX), DX
-	ADDQ      CX, DX
-	MOVQ      40(AX), BX
-	MOVQ      48(AX), SI
+
+loaded:
+	MOVQ 16(AX), CX
+	MOVQ 32(AX), DX
+	ADDQ CX, DX
+	MOVQ 40(AX), BX
+	MOVQ 48(AX), SI
 
 block:
 	VPXORD Z2, Z2, Z2
@@ -6306,6 +6326,8 @@ TEXT ·plainF32_2x2AVX512(SB), NOSPLIT, $0-8
 	VPXORD    Z1, Z1, Z1
 	VPXORD    Z2, Z2, Z2
 	VPXORD    Z3, Z3, Z3
+	CMPQ      80(AX), $+0
+	JE        loaded
 	KMOVW     80(AX), K1
 	MOVQ      (AX), CX
 	MOVQ      8(AX), DX
@@ -6451,6 +6473,8 @@ TEXT ·plainF32_2x3AVX512(SB), NOSPLIT, $0-8
 	VPXORD    Z3, Z3, Z3
 	VPXORD    Z4, Z4, Z4
 	VPXORD    Z5, Z5, Z5
+	CMPQ      80(AX), $+0
+	JE        loaded
 	KMOVW     80(AX), K1
 	MOVQ      (AX), CX
 	MOVQ      8(AX), DX
@@ -6620,6 +6644,8 @@ TEXT ·plainF32_2x4AVX512(SB), NOSPLIT, $0-8
 	VPXORD    Z5, Z5, Z5
 	VPXORD    Z6, Z6, Z6
 	VPXORD    Z7, Z7, Z7
+	CMPQ      80(AX), $+0
+	JE        loaded
 	KMOVW     80(AX), K1
 	MOVQ      (AX), CX
 	MOVQ      8(AX), DX
@@ -6820,14 +6846,18 @@ stored:
 TEXT ·plainF16_1x1AVX512(SB), NOSPLIT, $0-8
 	MOVQ      t+0(FP), AX
 	VPXORD    Z0, Z0, Z0
+	CMPQ      80(AX), $+0
+	JE        loaded
 	KMOVW     80(AX), K1
 	MOVQ      (AX), CX
 	MOVQ      8(AX), DX
 	MOVQ      56(AX), DX
 	VMOVUPS.Z (CX), K1, Z0
-	MOVQ      16(AX), CX
-	MOVQ      40(AX), DX
-	MOVQ      48(AX), BX
+
+loaded:
+	MOVQ 16(AX), CX
+	MOVQ 40(AX), DX
+	MOVQ 48(AX), BX
 
 block:
 	VPXORD Z1, Z1, Z1
@@ -6896,6 +6926,8 @@ TEXT ·plainF16_1x2AVX512(SB), NOSPLIT, $0-8
 	MOVQ      t+0(FP), AX
 	VPXORD    Z0, Z0, Z0
 	VPXORD    Z1, Z1, Z1
+	CMPQ      80(AX), $+0
+	JE        loaded
 	KMOVW     80(AX), K1
 	MOVQ      (AX), CX
 	MOVQ      8(AX), DX
@@ -7003,6 +7035,8 @@ TEXT ·plainF16_1x3AVX512(SB), NOSPLIT, $0-8
 	VPXORD    Z0, Z0, Z0
 	VPXORD    Z1, Z1, Z1
 	VPXORD    Z2, Z2, Z2
+	CMPQ      80(AX), $+0
+	JE        loaded
 	KMOVW     80(AX), K1
 	MOVQ      (AX), CX
 	MOVQ      8(AX), DX
@@ -7097,6 +7131,8 @@ TEXT ·plainF16_1x4AVX512(SB), NOSPLIT, $0-8
 	VPXORD    Z1, Z1, Z1
 	VPXORD    Z2, Z2, Z2
 	VPXORD    Z3, Z3, Z3
+	CMPQ      80(AX), $+0
+	JE        loaded
 	KMOVW     80(AX), K1
 	MOVQ      (AX), CX
 	MOVQ      8(AX), DX
@@ -7211,6 +7247,8 @@ TEXT ·plainF16_1x6AVX512(SB), NOSPLIT, $0-8
 	VPXORD    Z3, Z3, Z3
 	VPXORD    Z4, Z4, Z4
 	VPXORD    Z5, Z5, Z5
+	CMPQ      80(AX), $+0
+	JE        loaded
 	KMOVW     80(AX), K1
 	MOVQ      (AX), CX
 	MOVQ      8(AX), DX
@@ -7363,6 +7401,8 @@ TEXT ·plainF16_1x8AVX512(SB), NOSPLIT, $0-8
 	VPXORD    Z5, Z5, Z5
 	VPXORD    Z6, Z6, Z6
 	VPXORD    Z7, Z7, Z7
+	CMPQ      80(AX), $+0
+	JE        loaded
 	KMOVW     80(AX), K1
 	MOVQ      (AX), CX
 	MOVQ      8(AX), DX
@@ -7555,6 +7595,8 @@ TEXT ·plainF16_1x12AVX512(SB), NOSPLIT, $0-8
 	VPXORD    Z9, Z9, Z9
 	VPXORD    Z10, Z10, Z10
 	VPXORD    Z11, Z11, Z11
+	CMPQ      80(AX), $+0
+	JE        loaded
 	KMOVW     80(AX), K1
 	MOVQ      (AX), CX
 	MOVQ      8(AX), DX
@@ -7809,17 +7851,21 @@ TEXT ·plainF16_2x1AVX512(SB), NOSPLIT, $0-8
 	MOVQ      t+0(FP), AX
 	VPXORD    Z0, Z0, Z0
 	VPXORD    Z1, Z1, Z1
+	CMPQ      80(AX), $+0
+	JE        loaded
 	KMOVW     80(AX), K1
 	MOVQ      (AX), CX
 	MOVQ      8(AX), DX
 	MOVQ      56(AX), DX
 	VMOVUPS.Z (CX), K1, Z0
 	VMOVUPS.Z 64(CX), K1, Z1
-	MOVQ      16(AX), CX
-	MOVQ      32(AX), DX
-	ADDQ      CX, DX
-	MOVQ      40(AX), BX
-	MOVQ      48(AX), SI
+
+loaded:
+	MOVQ 16(AX), CX
+	MOVQ 32(AX), DX
+	ADDQ CX, DX
+	MOVQ 40(AX), BX
+	MOVQ 48(AX), SI
 
 block:
 	VPXORD Z2, Z2, Z2
@@ -7950,6 +7996,8 @@ TEXT ·plainF16_2x2AVX512(SB), NOSPLIT, $0-8
 	VPXORD    Z1, Z1, Z1
 	VPXORD    Z2, Z2, Z2
 	VPXORD    Z3, Z3, Z3
+	CMPQ      80(AX), $+0
+	JE        loaded
 	KMOVW     80(AX), K1
 	MOVQ      (AX), CX
 	MOVQ      8(AX), DX
@@ -8087,6 +8135,8 @@ TEXT ·plainF16_2x3AVX512(SB), NOSPLIT, $0-8
 	VPXORD    Z3, Z3, Z3
 	VPXORD    Z4, Z4, Z4
 	VPXORD    Z5, Z5, Z5
+	CMPQ      80(AX), $+0
+	JE        loaded
 	KMOVW     80(AX), K1
 	MOVQ      (AX), CX
 	MOVQ      8(AX), DX
@@ -8256,6 +8306,8 @@ TEXT ·plainF16_2x4AVX512(SB), NOSPLIT, $0-8
 	VPXORD    Z5, Z5, Z5
 	VPXORD    Z6, Z6, Z6
 	VPXORD    Z7, Z7, Z7
+	CMPQ      80(AX), $+0
+	JE        loaded
 	KMOVW     80(AX), K1
 	MOVQ      (AX), CX
 	MOVQ      8(AX), DX
@@ -8456,14 +8508,18 @@ stored:
 TEXT ·plainBF16_1x1AVX512(SB), NOSPLIT, $0-8
 	MOVQ      t+0(FP), AX
 	VPXORD    Z0, Z0, Z0
+	CMPQ      80(AX), $+0
+	JE        loaded
 	KMOVW     80(AX), K1
 	MOVQ      (AX), CX
 	MOVQ      8(AX), DX
 	MOVQ      56(AX), DX
 	VMOVUPS.Z (CX), K1, Z0
-	MOVQ      16(AX), CX
-	MOVQ      40(AX), DX
-	MOVQ      48(AX), BX
+
+loaded:
+	MOVQ 16(AX), CX
+	MOVQ 40(AX), DX
+	MOVQ 48(AX), BX
 
 block:
 	VPXORD Z1, Z1, Z1
@@ -8548,6 +8604,8 @@ TEXT ·plainBF16_1x2AVX512(SB), NOSPLIT, $0-8
 	MOVQ      t+0(FP), AX
 	VPXORD    Z0, Z0, Z0
 	VPXORD    Z1, Z1, Z1
+	CMPQ      80(AX), $+0
+	JE        loaded
 	KMOVW     80(AX), K1
 	MOVQ      (AX), CX
 	MOVQ      8(AX), DX
@@ -8671,6 +8729,8 @@ TEXT ·plainBF16_1x3AVX512(SB), NOSPLIT, $0-8
 	VPXORD    Z0, Z0, Z0
 	VPXORD    Z1, Z1, Z1
 	VPXORD    Z2, Z2, Z2
+	CMPQ      80(AX), $+0
+	JE        loaded
 	KMOVW     80(AX), K1
 	MOVQ      (AX), CX
 	MOVQ      8(AX), DX
@@ -8773,6 +8833,8 @@ TEXT ·plainBF16_1x4AVX512(SB), NOSPLIT, $0-8
 	VPXORD    Z1, Z1, Z1
 	VPXORD    Z2, Z2, Z2
 	VPXORD    Z3, Z3, Z3
+	CMPQ      80(AX), $+0
+	JE        loaded
 	KMOVW     80(AX), K1
 	MOVQ      (AX), CX
 	MOVQ      8(AX), DX
@@ -8895,6 +8957,8 @@ TEXT ·plainBF16_1x6AVX512(SB), NOSPLIT, $0-8
 	VPXORD    Z3, Z3, Z3
 	VPXORD    Z4, Z4, Z4
 	VPXORD    Z5, Z5, Z5
+	CMPQ      80(AX), $+0
+	JE        loaded
 	KMOVW     80(AX), K1
 	MOVQ      (AX), CX
 	MOVQ      8(AX), DX
@@ -9055,6 +9119,8 @@ TEXT ·plainBF16_1x8AVX512(SB), NOSPLIT, $0-8
 	VPXORD    Z5, Z5, Z5
 	VPXORD    Z6, Z6, Z6
 	VPXORD    Z7, Z7, Z7
+	CMPQ      80(AX), $+0
+	JE        loaded
 	KMOVW     80(AX), K1
 	MOVQ      (AX), CX
 	MOVQ      8(AX), DX
@@ -9255,6 +9321,8 @@ TEXT ·plainBF16_1x12AVX512(SB), NOSPLIT, $0-8
 	VPXORD    Z9, Z9, Z9
 	VPXORD    Z10, Z10, Z10
 	VPXORD    Z11, Z11, Z11
+	CMPQ      80(AX), $+0
+	JE        loaded
 	KMOVW     80(AX), K1
 	MOVQ      (AX), CX
 	MOVQ      8(AX), DX
@@ -9517,17 +9585,21 @@ TEXT ·plainBF16_2x1AVX512(SB), NOSPLIT, $0-8
 	MOVQ      t+0(FP), AX
 	VPXORD    Z0, Z0, Z0
 	VPXORD    Z1, Z1, Z1
+	CMPQ      80(AX), $+0
+	JE        loaded
 	KMOVW     80(AX), K1
 	MOVQ      (AX), CX
 	MOVQ      8(AX), DX
 	MOVQ      56(AX), DX
 	VMOVUPS.Z (CX), K1, Z0
 	VMOVUPS.Z 64(CX), K1, Z1
-	MOVQ      16(AX), CX
-	MOVQ      32(AX), DX
-	ADDQ      CX, DX
-	MOVQ      40(AX), BX
-	MOVQ      48(AX), SI
+
+loaded:
+	MOVQ 16(AX), CX
+	MOVQ 32(AX), DX
+	ADDQ CX, DX
+	MOVQ 40(AX), BX
+	MOVQ 48(AX), SI
 
 block:
 	VPXORD Z2, Z2, Z2
@@ -9690,6 +9762,8 @@ TEXT ·plainBF16_2x2AVX512(SB), NOSPLIT, $0-8
 	VPXORD    Z1, Z1, Z1
 	VPXORD    Z2, Z2, Z2
 	VPXORD    Z3, Z3, Z3
+	CMPQ      80(AX), $+0
+	JE        loaded
 	KMOVW     80(AX), K1
 	MOVQ      (AX), CX
 	MOVQ      8(AX), DX
@@ -9843,6 +9917,8 @@ TEXT ·plainBF16_2x3AVX512(SB), NOSPLIT, $0-8
 	VPXORD    Z3, Z3, Z3
 	VPXORD    Z4, Z4, Z4
 	VPXORD    Z5, Z5, Z5
+	CMPQ      80(AX), $+0
+	JE        loaded
 	KMOVW     80(AX), K1
 	MOVQ      (AX), CX
 	MOVQ      8(AX), DX
@@ -10028,6 +10104,8 @@ TEXT ·plainBF16_2x4AVX512(SB), NOSPLIT, $0-8
 	VPXORD    Z5, Z5, Z5
 	VPXORD    Z6, Z6, Z6
 	VPXORD    Z7, Z7, Z7
+	CMPQ      80(AX), $+0
+	JE        loaded
 	KMOVW     80(AX), K1
 	MOVQ      (AX), CX
 	MOVQ      8(AX), DX

@@ -9,19 +9,23 @@
 TEXT ·int8Q4_0_1x1AVX512(SB), NOSPLIT, $0-8
 	MOVQ      t+0(FP), AX
 	VPXORD    Z0, Z0, Z0
+	CMPQ      80(AX), $+0
+	JE        loaded
 	KMOVW     80(AX), K1
 	MOVQ      (AX), CX
 	MOVQ      8(AX), DX
 	MOVQ      56(AX), DX
 	VMOVUPS.Z (CX), K1, Z0
-	MOVQ      16(AX), CX
-	MOVQ      24(AX), DX
-	LEAQ      6144(CX), BX
-	LEAQ      768(DX), SI
-	MOVQ      48(AX), DI
-	MOVQ      40(AX), R8
-	ADDQ      $0x00000000, R8
-	VMOVUPS   all16_0f0f0f0f<>+0(SB), Z1
+
+loaded:
+	MOVQ    16(AX), CX
+	MOVQ    24(AX), DX
+	LEAQ    6144(CX), BX
+	LEAQ    768(DX), SI
+	MOVQ    48(AX), DI
+	MOVQ    40(AX), R8
+	ADDQ    $0x00000000, R8
+	VMOVUPS all16_0f0f0f0f<>+0(SB), Z1
 
 block:
 	CMPQ DI, $+24
@@ -105,6 +109,8 @@ TEXT ·int8Q4_0_4x1AVX512(SB), NOSPLIT, $0-8
 	VPXORD    Z1, Z1, Z1
 	VPXORD    Z2, Z2, Z2
 	VPXORD    Z3, Z3, Z3
+	CMPQ      80(AX), $+0
+	JE        loaded
 	KMOVW     80(AX), K1
 	MOVQ      (AX), CX
 	MOVQ      8(AX), DX
@@ -113,16 +119,18 @@ TEXT ·int8Q4_0_4x1AVX512(SB), NOSPLIT, $0-8
 	VMOVUPS.Z 64(CX), K1, Z1
 	VMOVUPS.Z 128(CX), K1, Z2
 	VMOVUPS.Z 192(CX), K1, Z3
-	MOVQ      16(AX), CX
-	MOVQ      24(AX), DX
-	MOVQ      32(AX), BX
-	LEAQ      (BX)(BX*2), SI
-	LEAQ      1536(CX), DI
-	LEAQ      192(DX), R8
-	MOVQ      48(AX), R9
-	MOVQ      40(AX), R10
-	ADDQ      $0x00000000, R10
-	VMOVUPS   all16_0f0f0f0f<>+0(SB), Z4
+
+loaded:
+	MOVQ    16(AX), CX
+	MOVQ    24(AX), DX
+	MOVQ    32(AX), BX
+	LEAQ    (BX)(BX*2), SI
+	LEAQ    1536(CX), DI
+	LEAQ    192(DX), R8
+	MOVQ    48(AX), R9
+	MOVQ    40(AX), R10
+	ADDQ    $0x00000000, R10
+	VMOVUPS all16_0f0f0f0f<>+0(SB), Z4
 
 block:
 	CMPQ R9, $+6
@@ -291,6 +299,8 @@ TEXT ·int8Q4_0_1x2AVX512(SB), NOSPLIT, $0-8
 	MOVQ      t+0(FP), AX
 	VPXORD    Z0, Z0, Z0
 	VPXORD    Z1, Z1, Z1
+	CMPQ      80(AX), $+0
+	JE        loaded
 	KMOVW     80(AX), K1
 	MOVQ      (AX), CX
 	MOVQ      8(AX), DX
@@ -397,6 +407,8 @@ TEXT ·int8Q4_0_4x2AVX512(SB), NOSPLIT, $0-8
 	VPXORD    Z5, Z5, Z5
 	VPXORD    Z6, Z6, Z6
 	VPXORD    Z7, Z7, Z7
+	CMPQ      80(AX), $+0
+	JE        loaded
 	KMOVW     80(AX), K1
 	MOVQ      (AX), CX
 	MOVQ      8(AX), DX
@@ -651,6 +663,8 @@ TEXT ·int8Q4_0_1x4AVX512(SB), NOSPLIT, $0-8
 	VPXORD    Z1, Z1, Z1
 	VPXORD    Z2, Z2, Z2
 	VPXORD    Z3, Z3, Z3
+	CMPQ      80(AX), $+0
+	JE        loaded
 	KMOVW     80(AX), K1
 	MOVQ      (AX), CX
 	MOVQ      8(AX), DX
@@ -795,6 +809,8 @@ TEXT ·int8Q4_0_1x6AVX512(SB), NOSPLIT, $0-8
 	VPXORD    Z3, Z3, Z3
 	VPXORD    Z4, Z4, Z4
 	VPXORD    Z5, Z5, Z5
+	CMPQ      80(AX), $+0
+	JE        loaded
 	KMOVW     80(AX), K1
 	MOVQ      (AX), CX
 	MOVQ      8(AX), DX
@@ -981,6 +997,8 @@ TEXT ·int8Q4_0_1x8AVX512(SB), NOSPLIT, $0-8
 	VPXORD    Z5, Z5, Z5
 	VPXORD    Z6, Z6, Z6
 	VPXORD    Z7, Z7, Z7
+	CMPQ      80(AX), $+0
+	JE        loaded
 	KMOVW     80(AX), K1
 	MOVQ      (AX), CX
 	MOVQ      8(AX), DX
@@ -1209,6 +1227,8 @@ TEXT ·int8Q4_0_1x10AVX512(SB), NOSPLIT, $0-8
 	VPXORD    Z7, Z7, Z7
 	VPXORD    Z8, Z8, Z8
 	VPXORD    Z9, Z9, Z9
+	CMPQ      80(AX), $+0
+	JE        loaded
 	KMOVW     80(AX), K1
 	MOVQ      (AX), CX
 	MOVQ      8(AX), DX
@@ -1479,6 +1499,8 @@ TEXT ·int8Q4_0_1x12AVX512(SB), NOSPLIT, $0-8
 	VPXORD    Z9, Z9, Z9
 	VPXORD    Z10, Z10, Z10
 	VPXORD    Z11, Z11, Z11
+	CMPQ      80(AX), $+0
+	JE        loaded
 	KMOVW     80(AX), K1
 	MOVQ      (AX), CX
 	MOVQ      8(AX), DX
@@ -1778,19 +1800,23 @@ stored:
 TEXT ·int8Q4_1_1x1AVX512(SB), NOSPLIT, $0-8
 	MOVQ      t+0(FP), AX
 	VPXORD    Z0, Z0, Z0
+	CMPQ      80(AX), $+0
+	JE        loaded
 	KMOVW     80(AX), K1
 	MOVQ      (AX), CX
 	MOVQ      8(AX), DX
 	MOVQ      56(AX), DX
 	VMOVUPS.Z (CX), K1, Z0
-	MOVQ      16(AX), CX
-	MOVQ      24(AX), DX
-	LEAQ      6144(CX), BX
-	LEAQ      1536(DX), SI
-	MOVQ      48(AX), DI
-	MOVQ      40(AX), R8
-	ADDQ      $0x00000000, R8
-	VMOVUPS   all16_0f0f0f0f<>+0(SB), Z1
+
+loaded:
+	MOVQ    16(AX), CX
+	MOVQ    24(AX), DX
+	LEAQ    6144(CX), BX
+	LEAQ    1536(DX), SI
+	MOVQ    48(AX), DI
+	MOVQ    40(AX), R8
+	ADDQ    $0x00000000, R8
+	VMOVUPS all16_0f0f0f0f<>+0(SB), Z1
 
 block:
 	CMPQ DI, $+24
@@ -1858,6 +1884,8 @@ TEXT ·int8Q4_1_4x1AVX512(SB), NOSPLIT, $0-8
 	VPXORD    Z1, Z1, Z1
 	VPXORD    Z2, Z2, Z2
 	VPXORD    Z3, Z3, Z3
+	CMPQ      80(AX), $+0
+	JE        loaded
 	KMOVW     80(AX), K1
 	MOVQ      (AX), CX
 	MOVQ      8(AX), DX
@@ -1866,16 +1894,18 @@ TEXT ·int8Q4_1_4x1AVX512(SB), NOSPLIT, $0-8
 	VMOVUPS.Z 64(CX), K1, Z1
 	VMOVUPS.Z 128(CX), K1, Z2
 	VMOVUPS.Z 192(CX), K1, Z3
-	MOVQ      16(AX), CX
-	MOVQ      24(AX), DX
-	MOVQ      32(AX), BX
-	LEAQ      (BX)(BX*2), SI
-	LEAQ      1536(CX), DI
-	LEAQ      384(DX), R8
-	MOVQ      48(AX), R9
-	MOVQ      40(AX), R10
-	ADDQ      $0x00000000, R10
-	VMOVUPS   all16_0f0f0f0f<>+0(SB), Z4
+
+loaded:
+	MOVQ    16(AX), CX
+	MOVQ    24(AX), DX
+	MOVQ    32(AX), BX
+	LEAQ    (BX)(BX*2), SI
+	LEAQ    1536(CX), DI
+	LEAQ    384(DX), R8
+	MOVQ    48(AX), R9
+	MOVQ    40(AX), R10
+	ADDQ    $0x00000000, R10
+	VMOVUPS all16_0f0f0f0f<>+0(SB), Z4
 
 block:
 	CMPQ R9, $+6
@@ -2052,6 +2082,8 @@ TEXT ·int8Q4_1_1x2AVX512(SB), NOSPLIT, $0-8
 	MOVQ      t+0(FP), AX
 	VPXORD    Z0, Z0, Z0
 	VPXORD    Z1, Z1, Z1
+	CMPQ      80(AX), $+0
+	JE        loaded
 	KMOVW     80(AX), K1
 	MOVQ      (AX), CX
 	MOVQ      8(AX), DX
@@ -2161,6 +2193,8 @@ TEXT ·int8Q4_1_4x2AVX512(SB), NOSPLIT, $0-8
 	VPXORD    Z5, Z5, Z5
 	VPXORD    Z6, Z6, Z6
 	VPXORD    Z7, Z7, Z7
+	CMPQ      80(AX), $+0
+	JE        loaded
 	KMOVW     80(AX), K1
 	MOVQ      (AX), CX
 	MOVQ      8(AX), DX
@@ -2427,6 +2461,8 @@ TEXT ·int8Q4_1_1x4AVX512(SB), NOSPLIT, $0-8
 	VPXORD    Z1, Z1, Z1
 	VPXORD    Z2, Z2, Z2
 	VPXORD    Z3, Z3, Z3
+	CMPQ      80(AX), $+0
+	JE        loaded
 	KMOVW     80(AX), K1
 	MOVQ      (AX), CX
 	MOVQ      8(AX), DX
@@ -2576,6 +2612,8 @@ TEXT ·int8Q4_1_1x6AVX512(SB), NOSPLIT, $0-8
 	VPXORD    Z3, Z3, Z3
 	VPXORD    Z4, Z4, Z4
 	VPXORD    Z5, Z5, Z5
+	CMPQ      80(AX), $+0
+	JE        loaded
 	KMOVW     80(AX), K1
 	MOVQ      (AX), CX
 	MOVQ      8(AX), DX
@@ -2769,6 +2807,8 @@ TEXT ·int8Q4_1_1x8AVX512(SB), NOSPLIT, $0-8
 	VPXORD    Z5, Z5, Z5
 	VPXORD    Z6, Z6, Z6
 	VPXORD    Z7, Z7, Z7
+	CMPQ      80(AX), $+0
+	JE        loaded
 	KMOVW     80(AX), K1
 	MOVQ      (AX), CX
 	MOVQ      8(AX), DX
@@ -3006,6 +3046,8 @@ TEXT ·int8Q4_1_1x10AVX512(SB), NOSPLIT, $0-8
 	VPXORD    Z7, Z7, Z7
 	VPXORD    Z8, Z8, Z8
 	VPXORD    Z9, Z9, Z9
+	CMPQ      80(AX), $+0
+	JE        loaded
 	KMOVW     80(AX), K1
 	MOVQ      (AX), CX
 	MOVQ      8(AX), DX
@@ -3287,6 +3329,8 @@ TEXT ·int8Q4_1_1x12AVX512(SB), NOSPLIT, $0-8
 	VPXORD    Z9, Z9, Z9
 	VPXORD    Z10, Z10, Z10
 	VPXORD    Z11, Z11, Z11
+	CMPQ      80(AX), $+0
+	JE        loaded
 	KMOVW     80(AX), K1
 	MOVQ      (AX), CX
 	MOVQ      8(AX), DX
@@ -3599,20 +3643,24 @@ stored:
 TEXT ·int8Q5_0_1x1AVX512(SB), NOSPLIT, $0-8
 	MOVQ      t+0(FP), AX
 	VPXORD    Z0, Z0, Z0
+	CMPQ      80(AX), $+0
+	JE        loaded
 	KMOVW     80(AX), K1
 	MOVQ      (AX), CX
 	MOVQ      8(AX), DX
 	MOVQ      56(AX), DX
 	VMOVUPS.Z (CX), K1, Z0
-	MOVQ      16(AX), CX
-	MOVQ      24(AX), DX
-	LEAQ      6080(CX), BX
-	LEAQ      608(DX), SI
-	MOVQ      48(AX), DI
-	MOVQ      40(AX), R8
-	ADDQ      $0x00000000, R8
-	VMOVUPS   all16_0f0f0f0f<>+0(SB), Z1
-	VMOVUPS   all16_10101010<>+0(SB), Z2
+
+loaded:
+	MOVQ    16(AX), CX
+	MOVQ    24(AX), DX
+	LEAQ    6080(CX), BX
+	LEAQ    608(DX), SI
+	MOVQ    48(AX), DI
+	MOVQ    40(AX), R8
+	ADDQ    $0x00000000, R8
+	VMOVUPS all16_0f0f0f0f<>+0(SB), Z1
+	VMOVUPS all16_10101010<>+0(SB), Z2
 
 block:
 	CMPQ DI, $+19
@@ -3720,6 +3768,8 @@ TEXT ·int8Q5_0_4x1AVX512(SB), NOSPLIT, $0-8
 	VPXORD    Z1, Z1, Z1
 	VPXORD    Z2, Z2, Z2
 	VPXORD    Z3, Z3, Z3
+	CMPQ      80(AX), $+0
+	JE        loaded
 	KMOVW     80(AX), K1
 	MOVQ      (AX), CX
 	MOVQ      8(AX), DX
@@ -3728,17 +3778,19 @@ TEXT ·int8Q5_0_4x1AVX512(SB), NOSPLIT, $0-8
 	VMOVUPS.Z 64(CX), K1, Z1
 	VMOVUPS.Z 128(CX), K1, Z2
 	VMOVUPS.Z 192(CX), K1, Z3
-	MOVQ      16(AX), CX
-	MOVQ      24(AX), DX
-	MOVQ      32(AX), BX
-	LEAQ      (BX)(BX*2), SI
-	LEAQ      1280(CX), DI
-	LEAQ      128(DX), R8
-	MOVQ      48(AX), R9
-	MOVQ      40(AX), R10
-	ADDQ      $0x00000000, R10
-	VMOVUPS   all16_0f0f0f0f<>+0(SB), Z4
-	VMOVUPS   all16_10101010<>+0(SB), Z5
+
+loaded:
+	MOVQ    16(AX), CX
+	MOVQ    24(AX), DX
+	MOVQ    32(AX), BX
+	LEAQ    (BX)(BX*2), SI
+	LEAQ    1280(CX), DI
+	LEAQ    128(DX), R8
+	MOVQ    48(AX), R9
+	MOVQ    40(AX), R10
+	ADDQ    $0x00000000, R10
+	VMOVUPS all16_0f0f0f0f<>+0(SB), Z4
+	VMOVUPS all16_10101010<>+0(SB), Z5
 
 block:
 	CMPQ R9, $+4
@@ -4003,6 +4055,8 @@ TEXT ·int8Q5_0_1x2AVX512(SB), NOSPLIT, $0-8
 	MOVQ      t+0(FP), AX
 	VPXORD    Z0, Z0, Z0
 	VPXORD    Z1, Z1, Z1
+	CMPQ      80(AX), $+0
+	JE        loaded
 	KMOVW     80(AX), K1
 	MOVQ      (AX), CX
 	MOVQ      8(AX), DX
@@ -4134,6 +4188,8 @@ TEXT ·int8Q5_0_4x2AVX512(SB), NOSPLIT, $0-8
 	VPXORD    Z5, Z5, Z5
 	VPXORD    Z6, Z6, Z6
 	VPXORD    Z7, Z7, Z7
+	CMPQ      80(AX), $+0
+	JE        loaded
 	KMOVW     80(AX), K1
 	MOVQ      (AX), CX
 	MOVQ      8(AX), DX
@@ -4485,6 +4541,8 @@ TEXT ·int8Q5_0_1x4AVX512(SB), NOSPLIT, $0-8
 	VPXORD    Z1, Z1, Z1
 	VPXORD    Z2, Z2, Z2
 	VPXORD    Z3, Z3, Z3
+	CMPQ      80(AX), $+0
+	JE        loaded
 	KMOVW     80(AX), K1
 	MOVQ      (AX), CX
 	MOVQ      8(AX), DX
@@ -4654,6 +4712,8 @@ TEXT ·int8Q5_0_1x6AVX512(SB), NOSPLIT, $0-8
 	VPXORD    Z3, Z3, Z3
 	VPXORD    Z4, Z4, Z4
 	VPXORD    Z5, Z5, Z5
+	CMPQ      80(AX), $+0
+	JE        loaded
 	KMOVW     80(AX), K1
 	MOVQ      (AX), CX
 	MOVQ      8(AX), DX
@@ -4865,6 +4925,8 @@ TEXT ·int8Q5_0_1x8AVX512(SB), NOSPLIT, $0-8
 	VPXORD    Z5, Z5, Z5
 	VPXORD    Z6, Z6, Z6
 	VPXORD    Z7, Z7, Z7
+	CMPQ      80(AX), $+0
+	JE        loaded
 	KMOVW     80(AX), K1
 	MOVQ      (AX), CX
 	MOVQ      8(AX), DX
@@ -5118,6 +5180,8 @@ TEXT ·int8Q5_0_1x10AVX512(SB), NOSPLIT, $0-8
 	VPXORD    Z7, Z7, Z7
 	VPXORD    Z8, Z8, Z8
 	VPXORD    Z9, Z9, Z9
+	CMPQ      80(AX), $+0
+	JE        loaded
 	KMOVW     80(AX), K1
 	MOVQ      (AX), CX
 	MOVQ      8(AX), DX
@@ -5413,6 +5477,8 @@ TEXT ·int8Q5_0_1x12AVX512(SB), NOSPLIT, $0-8
 	VPXORD    Z9, Z9, Z9
 	VPXORD    Z10, Z10, Z10
 	VPXORD    Z11, Z11, Z11
+	CMPQ      80(AX), $+0
+	JE        loaded
 	KMOVW     80(AX), K1
 	MOVQ      (AX), CX
 	MOVQ      8(AX), DX
@@ -5737,20 +5803,24 @@ stored:
 TEXT ·int8Q5_1_1x1AVX512(SB), NOSPLIT, $0-8
 	MOVQ      t+0(FP), AX
 	VPXORD    Z0, Z0, Z0
+	CMPQ      80(AX), $+0
+	JE        loaded
 	KMOVW     80(AX), K1
 	MOVQ      (AX), CX
 	MOVQ      8(AX), DX
 	MOVQ      56(AX), DX
 	VMOVUPS.Z (CX), K1, Z0
-	MOVQ      16(AX), CX
-	MOVQ      24(AX), DX
-	LEAQ      6080(CX), BX
-	LEAQ      1216(DX), SI
-	MOVQ      48(AX), DI
-	MOVQ      40(AX), R8
-	ADDQ      $0x00000000, R8
-	VMOVUPS   all16_0f0f0f0f<>+0(SB), Z1
-	VMOVUPS   all16_10101010<>+0(SB), Z2
+
+loaded:
+	MOVQ    16(AX), CX
+	MOVQ    24(AX), DX
+	LEAQ    6080(CX), BX
+	LEAQ    1216(DX), SI
+	MOVQ    48(AX), DI
+	MOVQ    40(AX), R8
+	ADDQ    $0x00000000, R8
+	VMOVUPS all16_0f0f0f0f<>+0(SB), Z1
+	VMOVUPS all16_10101010<>+0(SB), Z2
 
 block:
 	CMPQ DI, $+19
@@ -5842,6 +5912,8 @@ TEXT ·int8Q5_1_4x1AVX512(SB), NOSPLIT, $0-8
 	VPXORD    Z1, Z1, Z1
 	VPXORD    Z2, Z2, Z2
 	VPXORD    Z3, Z3, Z3
+	CMPQ      80(AX), $+0
+	JE        loaded
 	KMOVW     80(AX), K1
 	MOVQ      (AX), CX
 	MOVQ      8(AX), DX
@@ -5850,17 +5922,19 @@ TEXT ·int8Q5_1_4x1AVX512(SB), NOSPLIT, $0-8
 	VMOVUPS.Z 64(CX), K1, Z1
 	VMOVUPS.Z 128(CX), K1, Z2
 	VMOVUPS.Z 192(CX), K1, Z3
-	MOVQ      16(AX), CX
-	MOVQ      24(AX), DX
-	MOVQ      32(AX), BX
-	LEAQ      (BX)(BX*2), SI
-	LEAQ      1280(CX), DI
-	LEAQ      256(DX), R8
-	MOVQ      48(AX), R9
-	MOVQ      40(AX), R10
-	ADDQ      $0x00000000, R10
-	VMOVUPS   all16_0f0f0f0f<>+0(SB), Z4
-	VMOVUPS   all16_10101010<>+0(SB), Z5
+
+loaded:
+	MOVQ    16(AX), CX
+	MOVQ    24(AX), DX
+	MOVQ    32(AX), BX
+	LEAQ    (BX)(BX*2), SI
+	LEAQ    1280(CX), DI
+	LEAQ    256(DX), R8
+	MOVQ    48(AX), R9
+	MOVQ    40(AX), R10
+	ADDQ    $0x00000000, R10
+	VMOVUPS all16_0f0f0f0f<>+0(SB), Z4
+	VMOVUPS all16_10101010<>+0(SB), Z5
 
 block:
 	CMPQ R9, $+4
@@ -6133,6 +6207,8 @@ TEXT ·int8Q5_1_1x2AVX512(SB), NOSPLIT, $0-8
 	MOVQ      t+0(FP), AX
 	VPXORD    Z0, Z0, Z0
 	VPXORD    Z1, Z1, Z1
+	CMPQ      80(AX), $+0
+	JE        loaded
 	KMOVW     80(AX), K1
 	MOVQ      (AX), CX
 	MOVQ      8(AX), DX
@@ -6267,6 +6343,8 @@ TEXT ·int8Q5_1_4x2AVX512(SB), NOSPLIT, $0-8
 	VPXORD    Z5, Z5, Z5
 	VPXORD    Z6, Z6, Z6
 	VPXORD    Z7, Z7, Z7
+	CMPQ      80(AX), $+0
+	JE        loaded
 	KMOVW     80(AX), K1
 	MOVQ      (AX), CX
 	MOVQ      8(AX), DX
@@ -6630,6 +6708,8 @@ TEXT ·int8Q5_1_1x4AVX512(SB), NOSPLIT, $0-8
 	VPXORD    Z1, Z1, Z1
 	VPXORD    Z2, Z2, Z2
 	VPXORD    Z3, Z3, Z3
+	CMPQ      80(AX), $+0
+	JE        loaded
 	KMOVW     80(AX), K1
 	MOVQ      (AX), CX
 	MOVQ      8(AX), DX
@@ -6804,6 +6884,8 @@ TEXT ·int8Q5_1_1x6AVX512(SB), NOSPLIT, $0-8
 	VPXORD    Z3, Z3, Z3
 	VPXORD    Z4, Z4, Z4
 	VPXORD    Z5, Z5, Z5
+	CMPQ      80(AX), $+0
+	JE        loaded
 	KMOVW     80(AX), K1
 	MOVQ      (AX), CX
 	MOVQ      8(AX), DX
@@ -7022,6 +7104,8 @@ TEXT ·int8Q5_1_1x8AVX512(SB), NOSPLIT, $0-8
 	VPXORD    Z5, Z5, Z5
 	VPXORD    Z6, Z6, Z6
 	VPXORD    Z7, Z7, Z7
+	CMPQ      80(AX), $+0
+	JE        loaded
 	KMOVW     80(AX), K1
 	MOVQ      (AX), CX
 	MOVQ      8(AX), DX
@@ -7284,6 +7368,8 @@ TEXT ·int8Q5_1_1x10AVX512(SB), NOSPLIT, $0-8
 	VPXORD    Z7, Z7, Z7
 	VPXORD    Z8, Z8, Z8
 	VPXORD    Z9, Z9, Z9
+	CMPQ      80(AX), $+0
+	JE        loaded
 	KMOVW     80(AX), K1
 	MOVQ      (AX), CX
 	MOVQ      8(AX), DX
@@ -7590,6 +7676,8 @@ TEXT ·int8Q5_1_1x12AVX512(SB), NOSPLIT, $0-8
 	VPXORD    Z9, Z9, Z9
 	VPXORD    Z10, Z10, Z10
 	VPXORD    Z11, Z11, Z11
+	CMPQ      80(AX), $+0
+	JE        loaded
 	KMOVW     80(AX), K1
 	MOVQ      (AX), CX
 	MOVQ      8(AX), DX
@@ -7927,18 +8015,22 @@ stored:
 TEXT ·int8Q8_0_1x1AVX512(SB), NOSPLIT, $0-8
 	MOVQ      t+0(FP), AX
 	VPXORD    Z0, Z0, Z0
+	CMPQ      80(AX), $+0
+	JE        loaded
 	KMOVW     80(AX), K1
 	MOVQ      (AX), CX
 	MOVQ      8(AX), DX
 	MOVQ      56(AX), DX
 	VMOVUPS.Z (CX), K1, Z0
-	MOVQ      16(AX), CX
-	MOVQ      24(AX), DX
-	LEAQ      6144(CX), BX
-	LEAQ      384(DX), SI
-	MOVQ      48(AX), DI
-	MOVQ      40(AX), R8
-	ADDQ      $0x00000000, R8
+
+loaded:
+	MOVQ 16(AX), CX
+	MOVQ 24(AX), DX
+	LEAQ 6144(CX), BX
+	LEAQ 384(DX), SI
+	MOVQ 48(AX), DI
+	MOVQ 40(AX), R8
+	ADDQ $0x00000000, R8
 
 block:
 	CMPQ DI, $+12
@@ -8000,6 +8092,8 @@ TEXT ·int8Q8_0_4x1AVX512(SB), NOSPLIT, $0-8
 	VPXORD    Z1, Z1, Z1
 	VPXORD    Z2, Z2, Z2
 	VPXORD    Z3, Z3, Z3
+	CMPQ      80(AX), $+0
+	JE        loaded
 	KMOVW     80(AX), K1
 	MOVQ      (AX), CX
 	MOVQ      8(AX), DX
@@ -8008,15 +8102,17 @@ TEXT ·int8Q8_0_4x1AVX512(SB), NOSPLIT, $0-8
 	VMOVUPS.Z 64(CX), K1, Z1
 	VMOVUPS.Z 128(CX), K1, Z2
 	VMOVUPS.Z 192(CX), K1, Z3
-	MOVQ      16(AX), CX
-	MOVQ      24(AX), DX
-	MOVQ      32(AX), BX
-	LEAQ      (BX)(BX*2), SI
-	LEAQ      1536(CX), DI
-	LEAQ      96(DX), R8
-	MOVQ      48(AX), R9
-	MOVQ      40(AX), R10
-	ADDQ      $0x00000000, R10
+
+loaded:
+	MOVQ 16(AX), CX
+	MOVQ 24(AX), DX
+	MOVQ 32(AX), BX
+	LEAQ (BX)(BX*2), SI
+	LEAQ 1536(CX), DI
+	LEAQ 96(DX), R8
+	MOVQ 48(AX), R9
+	MOVQ 40(AX), R10
+	ADDQ $0x00000000, R10
 
 block:
 	CMPQ R9, $+3
@@ -8169,6 +8265,8 @@ TEXT ·int8Q8_0_1x2AVX512(SB), NOSPLIT, $0-8
 	MOVQ      t+0(FP), AX
 	VPXORD    Z0, Z0, Z0
 	VPXORD    Z1, Z1, Z1
+	CMPQ      80(AX), $+0
+	JE        loaded
 	KMOVW     80(AX), K1
 	MOVQ      (AX), CX
 	MOVQ      8(AX), DX
@@ -8270,6 +8368,8 @@ TEXT ·int8Q8_0_4x2AVX512(SB), NOSPLIT, $0-8
 	VPXORD    Z5, Z5, Z5
 	VPXORD    Z6, Z6, Z6
 	VPXORD    Z7, Z7, Z7
+	CMPQ      80(AX), $+0
+	JE        loaded
 	KMOVW     80(AX), K1
 	MOVQ      (AX), CX
 	MOVQ      8(AX), DX
@@ -8507,6 +8607,8 @@ TEXT ·int8Q8_0_1x4AVX512(SB), NOSPLIT, $0-8
 	VPXORD    Z1, Z1, Z1
 	VPXORD    Z2, Z2, Z2
 	VPXORD    Z3, Z3, Z3
+	CMPQ      80(AX), $+0
+	JE        loaded
 	KMOVW     80(AX), K1
 	MOVQ      (AX), CX
 	MOVQ      8(AX), DX
@@ -8646,6 +8748,8 @@ TEXT ·int8Q8_0_1x6AVX512(SB), NOSPLIT, $0-8
 	VPXORD    Z3, Z3, Z3
 	VPXORD    Z4, Z4, Z4
 	VPXORD    Z5, Z5, Z5
+	CMPQ      80(AX), $+0
+	JE        loaded
 	KMOVW     80(AX), K1
 	MOVQ      (AX), CX
 	MOVQ      8(AX), DX
@@ -8827,6 +8931,8 @@ TEXT ·int8Q8_0_1x8AVX512(SB), NOSPLIT, $0-8
 	VPXORD    Z5, Z5, Z5
 	VPXORD    Z6, Z6, Z6
 	VPXORD    Z7, Z7, Z7
+	CMPQ      80(AX), $+0
+	JE        loaded
 	KMOVW     80(AX), K1
 	MOVQ      (AX), CX
 	MOVQ      8(AX), DX
@@ -9050,6 +9156,8 @@ TEXT ·int8Q8_0_1x10AVX512(SB), NOSPLIT, $0-8
 	VPXORD    Z7, Z7, Z7
 	VPXORD    Z8, Z8, Z8
 	VPXORD    Z9, Z9, Z9
+	CMPQ      80(AX), $+0
+	JE        loaded
 	KMOVW     80(AX), K1
 	MOVQ      (AX), CX
 	MOVQ      8(AX), DX
@@ -9315,6 +9423,8 @@ TEXT ·int8Q8_0_1x12AVX512(SB), NOSPLIT, $0-8
 	VPXORD    Z9, Z9, Z9
 	VPXORD    Z10, Z10, Z10
 	VPXORD    Z11, Z11, Z11
+	CMPQ      80(AX), $+0
+	JE        loaded
 	KMOVW     80(AX), K1
 	MOVQ      (AX), CX
 	MOVQ      8(AX), DX
@@ -9609,20 +9719,24 @@ stored:
 TEXT ·int8Q4_K_1x1AVX512(SB), NOSPLIT, $0-8
 	MOVQ      t+0(FP), AX
 	VPXORD    Z0, Z0, Z0
+	CMPQ      80(AX), $+0
+	JE        loaded
 	KMOVW     80(AX), K1
 	MOVQ      (AX), CX
 	MOVQ      8(AX), DX
 	MOVQ      56(AX), DX
 	VMOVUPS.Z (CX), K1, Z0
-	MOVQ      16(AX), CX
-	MOVQ      24(AX), DX
-	LEAQ      6144(CX), BX
-	LEAQ      960(DX), SI
-	MOVQ      48(AX), DI
-	MOVQ      40(AX), R8
-	ADDQ      $0x00000000, R8
-	VMOVUPS   all16_0f0f0f0f<>+0(SB), Z1
-	SHRQ      $0x03, DI
+
+loaded:
+	MOVQ    16(AX), CX
+	MOVQ    24(AX), DX
+	LEAQ    6144(CX), BX
+	LEAQ    960(DX), SI
+	MOVQ    48(AX), DI
+	MOVQ    40(AX), R8
+	ADDQ    $0x00000000, R8
+	VMOVUPS all16_0f0f0f0f<>+0(SB), Z1
+	SHRQ    $0x03, DI
 
 span:
 	CMPQ DI, $+3
@@ -9725,6 +9839,8 @@ TEXT ·int8Q4_K_4x1AVX512(SB), NOSPLIT, $0-8
 	VPXORD    Z1, Z1, Z1
 	VPXORD    Z2, Z2, Z2
 	VPXORD    Z3, Z3, Z3
+	CMPQ      80(AX), $+0
+	JE        loaded
 	KMOVW     80(AX), K1
 	MOVQ      (AX), CX
 	MOVQ      8(AX), DX
@@ -9733,17 +9849,19 @@ TEXT ·int8Q4_K_4x1AVX512(SB), NOSPLIT, $0-8
 	VMOVUPS.Z 64(CX), K1, Z1
 	VMOVUPS.Z 128(CX), K1, Z2
 	VMOVUPS.Z 192(CX), K1, Z3
-	MOVQ      16(AX), CX
-	MOVQ      24(AX), DX
-	MOVQ      32(AX), BX
-	LEAQ      (BX)(BX*2), SI
-	LEAQ      2048(CX), DI
-	LEAQ      320(DX), R8
-	MOVQ      48(AX), R9
-	MOVQ      40(AX), R10
-	ADDQ      $0x00000000, R10
-	VMOVUPS   all16_0f0f0f0f<>+0(SB), Z4
-	SHRQ      $0x03, R9
+
+loaded:
+	MOVQ    16(AX), CX
+	MOVQ    24(AX), DX
+	MOVQ    32(AX), BX
+	LEAQ    (BX)(BX*2), SI
+	LEAQ    2048(CX), DI
+	LEAQ    320(DX), R8
+	MOVQ    48(AX), R9
+	MOVQ    40(AX), R10
+	ADDQ    $0x00000000, R10
+	VMOVUPS all16_0f0f0f0f<>+0(SB), Z4
+	SHRQ    $0x03, R9
 
 span:
 	CMPQ R9, $+1
@@ -9970,6 +10088,8 @@ TEXT ·int8Q4_K_1x2AVX512(SB), NOSPLIT, $0-8
 	MOVQ      t+0(FP), AX
 	VPXORD    Z0, Z0, Z0
 	VPXORD    Z1, Z1, Z1
+	CMPQ      80(AX), $+0
+	JE        loaded
 	KMOVW     80(AX), K1
 	MOVQ      (AX), CX
 	MOVQ      8(AX), DX
@@ -10097,6 +10217,8 @@ TEXT ·int8Q4_K_4x2AVX512(SB), NOSPLIT, $0-8
 	VPXORD    Z5, Z5, Z5
 	VPXORD    Z6, Z6, Z6
 	VPXORD    Z7, Z7, Z7
+	CMPQ      80(AX), $+0
+	JE        loaded
 	KMOVW     80(AX), K1
 	MOVQ      (AX), CX
 	MOVQ      8(AX), DX
@@ -10414,6 +10536,8 @@ TEXT ·int8Q4_K_1x4AVX512(SB), NOSPLIT, $0-8
 	VPXORD    Z1, Z1, Z1
 	VPXORD    Z2, Z2, Z2
 	VPXORD    Z3, Z3, Z3
+	CMPQ      80(AX), $+0
+	JE        loaded
 	KMOVW     80(AX), K1
 	MOVQ      (AX), CX
 	MOVQ      8(AX), DX
@@ -10581,6 +10705,8 @@ TEXT ·int8Q4_K_1x6AVX512(SB), NOSPLIT, $0-8
 	VPXORD    Z3, Z3, Z3
 	VPXORD    Z4, Z4, Z4
 	VPXORD    Z5, Z5, Z5
+	CMPQ      80(AX), $+0
+	JE        loaded
 	KMOVW     80(AX), K1
 	MOVQ      (AX), CX
 	MOVQ      8(AX), DX
@@ -10792,6 +10918,8 @@ TEXT ·int8Q4_K_1x8AVX512(SB), NOSPLIT, $0-8
 	VPXORD    Z5, Z5, Z5
 	VPXORD    Z6, Z6, Z6
 	VPXORD    Z7, Z7, Z7
+	CMPQ      80(AX), $+0
+	JE        loaded
 	KMOVW     80(AX), K1
 	MOVQ      (AX), CX
 	MOVQ      8(AX), DX
@@ -11047,6 +11175,8 @@ TEXT ·int8Q4_K_1x10AVX512(SB), NOSPLIT, $0-8
 	VPXORD    Z7, Z7, Z7
 	VPXORD    Z8, Z8, Z8
 	VPXORD    Z9, Z9, Z9
+	CMPQ      80(AX), $+0
+	JE        loaded
 	KMOVW     80(AX), K1
 	MOVQ      (AX), CX
 	MOVQ      8(AX), DX
@@ -11346,6 +11476,8 @@ TEXT ·int8Q4_K_1x12AVX512(SB), NOSPLIT, $0-8
 	VPXORD    Z9, Z9, Z9
 	VPXORD    Z10, Z10, Z10
 	VPXORD    Z11, Z11, Z11
+	CMPQ      80(AX), $+0
+	JE        loaded
 	KMOVW     80(AX), K1
 	MOVQ      (AX), CX
 	MOVQ      8(AX), DX
@@ -11676,21 +11808,25 @@ stored:
 TEXT ·int8Q5_K_1x1AVX512(SB), NOSPLIT, $0-8
 	MOVQ      t+0(FP), AX
 	VPXORD    Z0, Z0, Z0
+	CMPQ      80(AX), $+0
+	JE        loaded
 	KMOVW     80(AX), K1
 	MOVQ      (AX), CX
 	MOVQ      8(AX), DX
 	MOVQ      56(AX), DX
 	VMOVUPS.Z (CX), K1, Z0
-	MOVQ      16(AX), CX
-	MOVQ      24(AX), DX
-	LEAQ      5120(CX), BX
-	LEAQ      640(DX), SI
-	MOVQ      48(AX), DI
-	MOVQ      40(AX), R8
-	ADDQ      $0x00000000, R8
-	VMOVUPS   all16_0f0f0f0f<>+0(SB), Z1
-	VMOVUPS   all16_10101010<>+0(SB), Z2
-	SHRQ      $0x03, DI
+
+loaded:
+	MOVQ    16(AX), CX
+	MOVQ    24(AX), DX
+	LEAQ    5120(CX), BX
+	LEAQ    640(DX), SI
+	MOVQ    48(AX), DI
+	MOVQ    40(AX), R8
+	ADDQ    $0x00000000, R8
+	VMOVUPS all16_0f0f0f0f<>+0(SB), Z1
+	VMOVUPS all16_10101010<>+0(SB), Z2
+	SHRQ    $0x03, DI
 
 span:
 	CMPQ DI, $+2
@@ -11799,6 +11935,8 @@ TEXT ·int8Q5_K_4x1AVX512(SB), NOSPLIT, $0-8
 	VPXORD    Z1, Z1, Z1
 	VPXORD    Z2, Z2, Z2
 	VPXORD    Z3, Z3, Z3
+	CMPQ      80(AX), $+0
+	JE        loaded
 	KMOVW     80(AX), K1
 	MOVQ      (AX), CX
 	MOVQ      8(AX), DX
@@ -11807,18 +11945,20 @@ TEXT ·int8Q5_K_4x1AVX512(SB), NOSPLIT, $0-8
 	VMOVUPS.Z 64(CX), K1, Z1
 	VMOVUPS.Z 128(CX), K1, Z2
 	VMOVUPS.Z 192(CX), K1, Z3
-	MOVQ      16(AX), CX
-	MOVQ      24(AX), DX
-	MOVQ      32(AX), BX
-	LEAQ      (BX)(BX*2), SI
-	LEAQ      2560(CX), DI
-	LEAQ      320(DX), R8
-	MOVQ      48(AX), R9
-	MOVQ      40(AX), R10
-	ADDQ      $0x00000000, R10
-	VMOVUPS   all16_0f0f0f0f<>+0(SB), Z4
-	VMOVUPS   all16_10101010<>+0(SB), Z5
-	SHRQ      $0x03, R9
+
+loaded:
+	MOVQ    16(AX), CX
+	MOVQ    24(AX), DX
+	MOVQ    32(AX), BX
+	LEAQ    (BX)(BX*2), SI
+	LEAQ    2560(CX), DI
+	LEAQ    320(DX), R8
+	MOVQ    48(AX), R9
+	MOVQ    40(AX), R10
+	ADDQ    $0x00000000, R10
+	VMOVUPS all16_0f0f0f0f<>+0(SB), Z4
+	VMOVUPS all16_10101010<>+0(SB), Z5
+	SHRQ    $0x03, R9
 
 span:
 	CMPQ R9, $+1
@@ -12141,6 +12281,8 @@ TEXT ·int8Q5_K_1x2AVX512(SB), NOSPLIT, $0-8
 	MOVQ      t+0(FP), AX
 	VPXORD    Z0, Z0, Z0
 	VPXORD    Z1, Z1, Z1
+	CMPQ      80(AX), $+0
+	JE        loaded
 	KMOVW     80(AX), K1
 	MOVQ      (AX), CX
 	MOVQ      8(AX), DX
@@ -12293,6 +12435,8 @@ TEXT ·int8Q5_K_4x2AVX512(SB), NOSPLIT, $0-8
 	VPXORD    Z5, Z5, Z5
 	VPXORD    Z6, Z6, Z6
 	VPXORD    Z7, Z7, Z7
+	CMPQ      80(AX), $+0
+	JE        loaded
 	KMOVW     80(AX), K1
 	MOVQ      (AX), CX
 	MOVQ      8(AX), DX
@@ -12707,6 +12851,8 @@ TEXT ·int8Q5_K_1x4AVX512(SB), NOSPLIT, $0-8
 	VPXORD    Z1, Z1, Z1
 	VPXORD    Z2, Z2, Z2
 	VPXORD    Z3, Z3, Z3
+	CMPQ      80(AX), $+0
+	JE        loaded
 	KMOVW     80(AX), K1
 	MOVQ      (AX), CX
 	MOVQ      8(AX), DX
@@ -12899,6 +13045,8 @@ TEXT ·int8Q5_K_1x6AVX512(SB), NOSPLIT, $0-8
 	VPXORD    Z3, Z3, Z3
 	VPXORD    Z4, Z4, Z4
 	VPXORD    Z5, Z5, Z5
+	CMPQ      80(AX), $+0
+	JE        loaded
 	KMOVW     80(AX), K1
 	MOVQ      (AX), CX
 	MOVQ      8(AX), DX
@@ -13135,6 +13283,8 @@ TEXT ·int8Q5_K_1x8AVX512(SB), NOSPLIT, $0-8
 	VPXORD    Z5, Z5, Z5
 	VPXORD    Z6, Z6, Z6
 	VPXORD    Z7, Z7, Z7
+	CMPQ      80(AX), $+0
+	JE        loaded
 	KMOVW     80(AX), K1
 	MOVQ      (AX), CX
 	MOVQ      8(AX), DX
@@ -13415,6 +13565,8 @@ TEXT ·int8Q5_K_1x10AVX512(SB), NOSPLIT, $0-8
 	VPXORD    Z7, Z7, Z7
 	VPXORD    Z8, Z8, Z8
 	VPXORD    Z9, Z9, Z9
+	CMPQ      80(AX), $+0
+	JE        loaded
 	KMOVW     80(AX), K1
 	MOVQ      (AX), CX
 	MOVQ      8(AX), DX
@@ -13739,6 +13891,8 @@ TEXT ·int8Q5_K_1x12AVX512(SB), NOSPLIT, $0-8
 	VPXORD    Z9, Z9, Z9
 	VPXORD    Z10, Z10, Z10
 	VPXORD    Z11, Z11, Z11
+	CMPQ      80(AX), $+0
+	JE        loaded
 	KMOVW     80(AX), K1
 	MOVQ      (AX), CX
 	MOVQ      8(AX), DX
@@ -14094,21 +14248,25 @@ stored:
 TEXT ·int8Q6_K_1x1AVX512(SB), NOSPLIT, $0-8
 	MOVQ      t+0(FP), AX
 	VPXORD    Z0, Z0, Z0
+	CMPQ      80(AX), $+0
+	JE        loaded
 	KMOVW     80(AX), K1
 	MOVQ      (AX), CX
 	MOVQ      8(AX), DX
 	MOVQ      56(AX), DX
 	VMOVUPS.Z (CX), K1, Z0
-	MOVQ      16(AX), CX
-	MOVQ      24(AX), DX
-	LEAQ      6144(CX), BX
-	LEAQ      576(DX), SI
-	MOVQ      48(AX), DI
-	MOVQ      40(AX), R8
-	ADDQ      $0x00000000, R8
-	VMOVUPS   all16_0f0f0f0f<>+0(SB), Z1
-	VMOVUPS   all16_30303030<>+0(SB), Z2
-	SHRQ      $0x03, DI
+
+loaded:
+	MOVQ    16(AX), CX
+	MOVQ    24(AX), DX
+	LEAQ    6144(CX), BX
+	LEAQ    576(DX), SI
+	MOVQ    48(AX), DI
+	MOVQ    40(AX), R8
+	ADDQ    $0x00000000, R8
+	VMOVUPS all16_0f0f0f0f<>+0(SB), Z1
+	VMOVUPS all16_30303030<>+0(SB), Z2
+	SHRQ    $0x03, DI
 
 span:
 	CMPQ DI, $+2
@@ -14236,6 +14394,8 @@ TEXT ·int8Q6_K_4x1AVX512(SB), NOSPLIT, $0-8
 	VPXORD    Z1, Z1, Z1
 	VPXORD    Z2, Z2, Z2
 	VPXORD    Z3, Z3, Z3
+	CMPQ      80(AX), $+0
+	JE        loaded
 	KMOVW     80(AX), K1
 	MOVQ      (AX), CX
 	MOVQ      8(AX), DX
@@ -14244,18 +14404,20 @@ TEXT ·int8Q6_K_4x1AVX512(SB), NOSPLIT, $0-8
 	VMOVUPS.Z 64(CX), K1, Z1
 	VMOVUPS.Z 128(CX), K1, Z2
 	VMOVUPS.Z 192(CX), K1, Z3
-	MOVQ      16(AX), CX
-	MOVQ      24(AX), DX
-	MOVQ      32(AX), BX
-	LEAQ      (BX)(BX*2), SI
-	LEAQ      3072(CX), DI
-	LEAQ      288(DX), R8
-	MOVQ      48(AX), R9
-	MOVQ      40(AX), R10
-	ADDQ      $0x00000000, R10
-	VMOVUPS   all16_0f0f0f0f<>+0(SB), Z4
-	VMOVUPS   all16_30303030<>+0(SB), Z5
-	SHRQ      $0x03, R9
+
+loaded:
+	MOVQ    16(AX), CX
+	MOVQ    24(AX), DX
+	MOVQ    32(AX), BX
+	LEAQ    (BX)(BX*2), SI
+	LEAQ    3072(CX), DI
+	LEAQ    288(DX), R8
+	MOVQ    48(AX), R9
+	MOVQ    40(AX), R10
+	ADDQ    $0x00000000, R10
+	VMOVUPS all16_0f0f0f0f<>+0(SB), Z4
+	VMOVUPS all16_30303030<>+0(SB), Z5
+	SHRQ    $0x03, R9
 
 span:
 	CMPQ R9, $+1
@@ -14582,6 +14744,8 @@ TEXT ·int8Q6_K_1x2AVX512(SB), NOSPLIT, $0-8
 	MOVQ      t+0(FP), AX
 	VPXORD    Z0, Z0, Z0
 	VPXORD    Z1, Z1, Z1
+	CMPQ      80(AX), $+0
+	JE        loaded
 	KMOVW     80(AX), K1
 	MOVQ      (AX), CX
 	MOVQ      8(AX), DX
@@ -14738,6 +14902,8 @@ TEXT ·int8Q6_K_4x2AVX512(SB), NOSPLIT, $0-8
 	VPXORD    Z5, Z5, Z5
 	VPXORD    Z6, Z6, Z6
 	VPXORD    Z7, Z7, Z7
+	CMPQ      80(AX), $+0
+	JE        loaded
 	KMOVW     80(AX), K1
 	MOVQ      (AX), CX
 	MOVQ      8(AX), DX
@@ -15168,6 +15334,8 @@ TEXT ·int8Q6_K_1x4AVX512(SB), NOSPLIT, $0-8
 	VPXORD    Z1, Z1, Z1
 	VPXORD    Z2, Z2, Z2
 	VPXORD    Z3, Z3, Z3
+	CMPQ      80(AX), $+0
+	JE        loaded
 	KMOVW     80(AX), K1
 	MOVQ      (AX), CX
 	MOVQ      8(AX), DX
@@ -15370,6 +15538,8 @@ TEXT ·int8Q6_K_1x6AVX512(SB), NOSPLIT, $0-8
 	VPXORD    Z3, Z3, Z3
 	VPXORD    Z4, Z4, Z4
 	VPXORD    Z5, Z5, Z5
+	CMPQ      80(AX), $+0
+	JE        loaded
 	KMOVW     80(AX), K1
 	MOVQ      (AX), CX
 	MOVQ      8(AX), DX
@@ -15622,6 +15792,8 @@ TEXT ·int8Q6_K_1x8AVX512(SB), NOSPLIT, $0-8
 	VPXORD    Z5, Z5, Z5
 	VPXORD    Z6, Z6, Z6
 	VPXORD    Z7, Z7, Z7
+	CMPQ      80(AX), $+0
+	JE        loaded
 	KMOVW     80(AX), K1
 	MOVQ      (AX), CX
 	MOVQ      8(AX), DX
@@ -15924,6 +16096,8 @@ TEXT ·int8Q6_K_1x10AVX512(SB), NOSPLIT, $0-8
 	VPXORD    Z7, Z7, Z7
 	VPXORD    Z8, Z8, Z8
 	VPXORD    Z9, Z9, Z9
+	CMPQ      80(AX), $+0
+	JE        loaded
 	KMOVW     80(AX), K1
 	MOVQ      (AX), CX
 	MOVQ      8(AX), DX
@@ -16276,6 +16450,8 @@ TEXT ·int8Q6_K_1x12AVX512(SB), NOSPLIT, $0-8
 	VPXORD    Z9, Z9, Z9
 	VPXORD    Z10, Z10, Z10
 	VPXORD    Z11, Z11, Z11
+	CMPQ      80(AX), $+0
+	JE        loaded
 	KMOVW     80(AX), K1
 	MOVQ      (AX), CX
 	MOVQ      8(AX), DX

@@ -61,16 +61,16 @@ func TestLinearIsTheDefinition(t *testing.T) {
 		q, r := queue(t, 2), kerneltest.Rand(1)
 		for _, d := range kerneltest.Weights {
 			for _, in := range lengths(d) {
-				const most, out = 14, 53
-				raw, row := kerneltest.Raw(r, d, out*in), d.RowBytes(in)
-				x, bias := kerneltest.Buffer(r, most, in), kerneltest.Floats(r, out)
+				const most, all = 14, 69
+				raw, row := kerneltest.Raw(r, d, all*in), d.RowBytes(in)
+				x, bias := kerneltest.Buffer(r, most, in), kerneltest.Floats(r, all)
 				for _, act := range forms(d) {
-					want := make([]float32, most*out)
+					want := make([]float32, most*all)
 					for i := range want {
-						o := i % out
-						want[i] = definition(d, raw[o*row:(o+1)*row], x.Row(i/out), act)
+						o := i % all
+						want[i] = definition(d, raw[o*row:(o+1)*row], x.Row(i/all), act)
 					}
-					for _, out := range []int{0, 1, 16, 53} {
+					for _, out := range []int{0, 1, 16, all} {
 						w := pack(t, q, d, out, in, raw[:out*row])
 						for n := range most + 1 {
 							b, what := bias[:out], fmt.Sprintf("%s, %s [%d,%d]×[%d,%d]", d, act, n, in, out, in)
@@ -79,7 +79,7 @@ func TestLinearIsTheDefinition(t *testing.T) {
 							}
 							got := linear(q, x.Slice(0, n), act, w, b)
 							for i := range n {
-								expect := append([]float32(nil), want[i*53:i*53+out]...)
+								expect := append([]float32(nil), want[i*all:i*all+out]...)
 								for o := range b {
 									expect[o] += b[o]
 								}

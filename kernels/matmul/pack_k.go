@@ -4,8 +4,8 @@ package matmul
 
 const (
 	nibbles = 0x0f0f_0f0f_0f0f_0f0f
-	ones    = 0x0101_0101
-	pairs   = 0x0303_0303
+	ones    = 0x0101_0101_0101_0101
+	pairs   = 0x0303_0303_0303_0303
 )
 
 // scalesK packs the scales of a row of a Q4_K or Q5_K superblock: d, dmin and
@@ -22,19 +22,24 @@ func scalesK(s, p []byte, row int) {
 }
 
 // nibblesK packs two blocks of 32 codes: the file has the first one in the low
-// halves of 32 bytes and the second in the high ones. Their codes lie apart by
-// the size of a block.
+// halves of 32 bytes and the second in the high ones. The blocks lie apart by so
+// many bytes.
 func nibblesK(codes []byte, apart int, q []byte, row int) {
 	q = q[:32]
-	for h := range 2 {
-		a, b := le.Uint64(q[8*h:]), le.Uint64(q[16+8*h:])
-		v := a&nibbles | b&nibbles<<4
-		le.PutUint32(word(codes, 2*h, row), uint32(v))
-		le.PutUint32(word(codes, 2*h+1, row), uint32(v>>32))
-		v = a>>4&nibbles | b&^nibbles
-		le.PutUint32(word(codes[apart:], 2*h, row), uint32(v))
-		le.PutUint32(word(codes[apart:], 2*h+1, row), uint32(v>>32))
-	}
+	first, second := codes[4*row:], codes[apart+4*row:]
+	first, second = first[:196:196], second[:196:196]
+	a, b := le.Uint64(q), le.Uint64(q[16:])
+	v, w := a&nibbles|b&nibbles<<4, a>>4&nibbles|b&^nibbles
+	le.PutUint32(first, uint32(v))
+	le.PutUint32(first[64:], uint32(v>>32))
+	le.PutUint32(second, uint32(w))
+	le.PutUint32(second[64:], uint32(w>>32))
+	a, b = le.Uint64(q[8:]), le.Uint64(q[24:])
+	v, w = a&nibbles|b&nibbles<<4, a>>4&nibbles|b&^nibbles
+	le.PutUint32(first[128:], uint32(v))
+	le.PutUint32(first[192:], uint32(v>>32))
+	le.PutUint32(second[128:], uint32(w))
+	le.PutUint32(second[192:], uint32(w>>32))
 }
 
 func packQ4_K(codes, scales, raw []byte, rows, rowBytes int) {
@@ -59,14 +64,20 @@ func packQ5_K(codes, scales, raw []byte, rows, rowBytes int) {
 			for j := range 4 {
 				nibblesK(c[640*j:640*(j+1)], 320, p[48+32*j:], r)
 			}
-			for j := range 8 { // bit j of qh[i] is the fifth bit of element i of block j
-				var v uint32
-				for g := range 8 {
-					v |= le.Uint32(p[16+4*g:]) >> j & ones << g
-				}
-				le.PutUint32(word(c[320*j:], 4, r), v)
-			}
+			fifthsK(c, p[16:48], r)
 		}
+	}
+}
+
+// fifthsK packs the fifth bits of a row of a Q5_K superblock: bit j of byte i
+// is that of element i of block j. Two groups are taken at a time, an even one
+// in the low half of 64 bits and an odd one in the high half.
+func fifthsK(codes, h []byte, row int) {
+	a, b, c, d := le.Uint64(h), le.Uint64(h[8:]), le.Uint64(h[16:]), le.Uint64(h[24:])
+	for j := range 8 {
+		v := a&ones | b&ones<<2 | c&ones<<4 | d&ones<<6
+		le.PutUint32(codes[320*j+256+4*row:], uint32(v)|uint32(v>>32)<<1)
+		a, b, c, d = a>>1, b>>1, c>>1, d>>1
 	}
 }
 
@@ -83,16 +94,21 @@ func packQ6_K(codes, scales, raw []byte, rows, rowBytes int) {
 				ql, qh, half := p[64*h:64*(h+1)], p[128+32*h:128+32*(h+1)], c[4*384*h:4*384*(h+1)]
 				nibblesK(half, 2*384, ql[:32], r)
 				nibblesK(half[384:], 2*384, ql[32:], r)
-				for j := range 4 { // bits 2j and 2j+1 of qh[i] are the high ones of element i
-					var lo, hi uint32
-					for g := range 4 {
-						lo |= le.Uint32(qh[4*g:]) >> (2 * j) & pairs << (2 * g)
-						hi |= le.Uint32(qh[16+4*g:]) >> (2 * j) & pairs << (2 * g)
-					}
-					le.PutUint32(word(half[384*j:], 4, r), lo)
-					le.PutUint32(word(half[384*j:], 5, r), hi)
-				}
+				highK(half, qh[:16], 256, r)
+				highK(half, qh[16:], 320, r)
 			}
 		}
+	}
+}
+
+// highK packs the high bits of four groups of each of four Q6_K blocks: bits 2j
+// and 2j+1 of byte i are those of element i of block j. It takes two groups at a
+// time, as fifthsK does.
+func highK(codes, h []byte, at, row int) {
+	a, b := le.Uint64(h), le.Uint64(h[8:])
+	for j := range 4 {
+		v := a&pairs | b&pairs<<4
+		le.PutUint32(codes[384*j+at+4*row:], uint32(v)|uint32(v>>32)<<2)
+		a, b = a>>2, b>>2
 	}
 }

@@ -41,7 +41,7 @@ func unpack5(c *[blockLen]byte, codes []byte, row int) {
 	unpack4(c, codes, row)
 	h := le.Uint32(word(codes, 4, row))
 	for g := range 8 {
-		le.PutUint32(c[4*g:], le.Uint32(c[4*g:])|h>>g&ones<<4)
+		le.PutUint32(c[4*g:], le.Uint32(c[4*g:])|h>>g&(ones&math.MaxUint32)<<4)
 	}
 }
 
@@ -49,7 +49,7 @@ func unpack6(c *[blockLen]byte, codes []byte, row int) {
 	unpack4(c, codes, row)
 	for g := range 8 {
 		h := le.Uint32(word(codes, 4+g/4, row))
-		le.PutUint32(c[4*g:], le.Uint32(c[4*g:])|h>>(2*(g%4))&pairs<<4)
+		le.PutUint32(c[4*g:], le.Uint32(c[4*g:])|h>>(2*(g%4))&(pairs&math.MaxUint32)<<4)
 	}
 }
 

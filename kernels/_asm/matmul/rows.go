@@ -40,6 +40,10 @@ func newRows(w lanes.Width, panels, columns int, t reg.Register, spare int) *row
 			}
 			r.y = append(r.y, y)
 		}
+		// Where nothing is added to, a load of nothing would wait for the memory
+		// that is stored to in the end.
+		CMPQ(Mem{Base: t, Disp: tileLoad}, I8(0))
+		JE(LabelRef("loaded"))
 		r.each(tileLoad, "loaded", func(at Mem, mask reg.Register, v reg.VecVirtual) { VMOVUPS_Z(at, mask, v) })
 		return r
 	}

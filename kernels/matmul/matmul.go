@@ -169,13 +169,17 @@ func (j *job) multiply() {
 	j.q.ParallelWorkers(j.panels, j.grain(), j.sweep)
 }
 
-// grain returns the number of panels worth handing to another worker.
+// grain returns the number of panels worth handing to another worker: enough to
+// read on undisturbed, few enough that all workers end together.
 func (j *job) grain() int {
-	const bytes, multiplications = 48 << 10, 1 << 19
-	panel := 1
+	const least, most = 48 << 10, 256 << 10 // bytes of weights
+	const multiplications = 1 << 19
+	panel, total := 1, 0
 	for i := range j.products {
-		panel = max(panel, j.products[i].w.panel())
+		w := j.products[i].w
+		panel, total = max(panel, w.panel()), total+len(w.packed)
 	}
+	bytes := min(max(total/(16*j.q.Workers()), least), most)
 	grain := min(bytes/panel, multiplications/max(panelRows*j.in*j.n, 1))
 	return max(grain, 4) &^ 3 // panels go in fours
 }

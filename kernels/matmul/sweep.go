@@ -27,7 +27,11 @@ func (j *job) panelsOf(t *tile, p *product, lo, hi int) {
 		if l.blocks == 0 {
 			clearColumns(y, out, lo, hi)
 		} else {
-			j.tile(t, p, index, l.mem[i*l.blocks*f.size:], y, lo, hi)
+			then := lo
+			if guess := hi + (hi-lo)*(j.q.Workers()-1); i+widest >= j.n && guess < p.w.panels() {
+				then = guess // where this worker goes on, if the others are as fast
+			}
+			j.tile(t, p, index, l.mem[i*l.blocks*f.size:], y, lo, hi, then)
 		}
 		if p.bias != nil {
 			addBias(y, p.bias, lo*panelRows, min(hi*panelRows, out))
@@ -35,15 +39,16 @@ func (j *job) panelsOf(t *tile, p *product, lo, hi int) {
 	}
 }
 
-// tile multiplies a tile of prepared rows x by panels [lo, hi) into y.
-func (j *job) tile(t *tile, p *product, index int, x []byte, y []float32, lo, hi int) {
+// tile multiplies a tile of prepared rows x by panels [lo, hi) into y. The panel
+// then is what is read next.
+func (j *job) tile(t *tile, p *product, index int, x []byte, y []float32, lo, hi, then int) {
 	w, size := p.w, j.set[p.act].size
 	for i := lo; i < hi; {
 		run, panels := p.kernel.most(index, min(hi, w.out/panelRows)-i)
 		codes, scales := w.regions(i)
 		after := i + panels
 		if after >= hi {
-			after = lo // for the next tile, if there is one
+			after = then
 		}
 		t.y, t.rows = &y[i*panelRows], min(panelRows, w.out-i*panelRows)
 		t.store, t.load = 1<<t.rows-1, 0

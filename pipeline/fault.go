@@ -68,7 +68,7 @@ func (s *Session) condemn(he *HopError) {
 		s.hops[he.Hop].bad = true
 		s.hops[he.Hop].full = he.Kind == FailBusy || he.Kind == FailSmall
 	}
-	if !he.unrated {
+	if !he.unrated && he.Kind != FailSmall {
 		s.p.parts.Scores.Failed(he.Peer, he.Kind)
 	}
 	switch he.Kind {

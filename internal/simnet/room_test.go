@@ -249,3 +249,36 @@ func TestWaitingForPagesCostsNothingAndEnds(t *testing.T) {
 		s.Close()
 	})
 }
+
+// Whoever has to give up its pages pays for computing its positions again, once
+// for each time that there was room for them; both sides count alike.
+func TestParkedSessionsAreBilledAlikeOnBothSides(t *testing.T) {
+	for _, nodes := range []int{1, 2} {
+		paid(t, func(t *testing.T, b *books) {
+			for i := range nodes {
+				b.kv = kv(160, 6/nodes)
+				b.add(inference.PeerID(fmt.Sprint("node-", i)), 6/nodes*i, 6/nodes*(i+1), 64)
+			}
+			l := b.c.Client("client", simnet.ClientOptions{Purse: purse{b.purse}, Defaults: pipeline.SessionOptions{Timeout: time.Minute}})
+			var wg sync.WaitGroup
+			for i := range 3 {
+				ids := tokens(i, 60)
+				want := greedy(t, ids, 80)
+				wg.Go(func() {
+					a := ask(context.Background(), l.DistributedPipeline, pipeline.Request{IDs: ids, MaxTokens: 80, IgnoreEOS: true}, nil)
+					if a.err != nil || fmt.Sprint(a.ids[0]) != fmt.Sprint(want) {
+						t.Errorf("session %d: %d tokens, %v", i, len(a.ids[0]), a.err)
+					}
+				})
+			}
+			wg.Wait()
+			time.Sleep(5 * time.Second)
+			b.agree()
+			u := b.purse.Usage().Total().Units
+			if again := u[inference.LineRecovery]; again > 3*139*6 {
+				t.Errorf("%d nodes: %d token·blocks of recovery", nodes, again)
+			}
+			t.Logf("%d nodes: %v", nodes, u)
+		})
+	}
+}

@@ -37,7 +37,9 @@ type Config struct {
 	Key ed25519.PrivateKey
 	// PeersPath is a file in which up to 64 peers are remembered from run to
 	// run, so that the network is found again when the bootstrap peers are
-	// gone. Empty: nothing is remembered.
+	// gone. They are tried when Bootstrap is empty, or names the peers that it
+	// named then; any other Bootstrap may mean another network. Empty: nothing
+	// is remembered.
 	PeersPath string
 
 	// Listen holds addresses to listen on: multiaddrs, or host:port which means
@@ -51,7 +53,8 @@ type Config struct {
 	Announce []string
 	// Bootstrap holds full multiaddrs, ending in /p2p/<peer id>, of any nodes
 	// of the network. They are dialled again, ever less often, for as long as
-	// this node is alone.
+	// this node is alone. When there are any, peers of a run with others are
+	// not tried.
 	Bootstrap []string
 	// MDNS finds peers on the local network by multicast. Auto: on, unless
 	// every listen address is a loopback address, or, when nothing is

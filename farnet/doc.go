@@ -9,7 +9,8 @@
 // How peers find one another:
 //
 //   - a few addresses to begin with: [Config.Bootstrap], multicast DNS on the
-//     local network, the peers remembered from an earlier run;
+//     local network, the peers remembered from an earlier run unless
+//     [Config.Bootstrap] names others than that run had;
 //   - on joining, a snapshot of the record table from up to three peers, which
 //     in exchange receive the joiner's own record and pass it on;
 //   - gossip of signed records, one topic per model and a slower one for all

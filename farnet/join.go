@@ -32,8 +32,12 @@ type joining struct {
 	n     *Node
 	boot  []peer.AddrInfo // from the configuration
 	known []peer.AddrInfo // from an earlier run
+	way   way             // how the peers of this run are met
 	done  chan struct{}
 	once  sync.Once
+
+	booted   chan struct{} // closed when one of boot has been met
+	bootOnce sync.Once
 
 	mu    sync.Mutex
 	begun int                   // exchanges begun and not failed
@@ -42,7 +46,7 @@ type joining struct {
 }
 
 func newJoining(n *Node) *joining {
-	j := &joining{n: n, done: make(chan struct{}), last: map[peer.ID]time.Time{}}
+	j := &joining{n: n, done: make(chan struct{}), booted: make(chan struct{}), last: map[peer.ID]time.Time{}}
 	var infos []peer.AddrInfo
 	for _, s := range n.cfg.Bootstrap {
 		if info, err := parsePeerAddr(s); err == nil { // Validate has seen to it
@@ -50,9 +54,13 @@ func newJoining(n *Node) *joining {
 		}
 	}
 	j.boot = j.merge(infos)
-	j.known = j.load()
+	if len(j.boot) == 0 {
+		j.bootMet()
+	}
 	return j
 }
+
+func (j *joining) bootMet() { j.bootOnce.Do(func() { close(j.booted) }) }
 
 // merge joins the addresses of each peer, leaving this node out.
 func (j *joining) merge(list []peer.AddrInfo) []peer.AddrInfo {
@@ -162,7 +170,10 @@ func (j *joining) fromTable() []peer.AddrInfo {
 }
 
 // met is told of each node that connects.
-func (j *joining) met(peer.ID) {
+func (j *joining) met(p peer.ID) {
+	if slices.ContainsFunc(j.boot, func(b peer.AddrInfo) bool { return b.ID == p }) {
+		j.bootMet()
+	}
 	if j.n.cfg.ClientMode {
 		j.finish()
 	}

@@ -79,11 +79,12 @@ func FuzzReadMessages(f *testing.F) {
 }
 
 func FuzzParsePeers(f *testing.F) {
-	f.Add([]byte(`["/ip4/192.0.2.1/tcp/4744/p2p/12D3KooWDEyBDMj6bLvxVmNCHxXoY5T5JNEfRrxeotVJ4mFwoaMo"]`))
+	f.Add([]byte(`{"bootstrap":["x"],"mdns":true,"peers":["/ip4/192.0.2.1/tcp/4744/p2p/12D3KooWDEyBDMj6bLvxVmNCHxXoY5T5JNEfRrxeotVJ4mFwoaMo"]}`))
+	f.Add([]byte(`{"bootstrap":null,"peers":[""]}`))
 	f.Add([]byte(`[]`))
 	f.Add([]byte(`{`))
 	f.Fuzz(func(t *testing.T, b []byte) {
-		if infos, err := parsePeers(b); err == nil && len(infos) > maxRemembered*addrsRemembered {
+		if _, infos, err := parsePeers(b); err == nil && len(infos) > maxRemembered*addrsRemembered {
 			t.Errorf("%d peers", len(infos))
 		}
 	})

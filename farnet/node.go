@@ -83,6 +83,7 @@ func (n *Node) start(ctx context.Context) (err error) {
 	n.self = n.host.ID()
 	n.streams = newStreamCounter(n.host.ConnManager())
 	n.joining = newJoining(n)
+	n.joining.recall()
 	n.subs = newSubscriptions(n)
 	n.news = newAnnouncer(n)
 	if n.dht, err = newDHT(n.host, &n.cfg); err != nil {
@@ -190,6 +191,10 @@ func (n *Node) Addrs() []string {
 // Joined is closed when the first attempt to join is over: a node of the
 // network has been met, or nobody answered and Alone tells so.
 func (n *Node) Joined() <-chan struct{} { return n.joining.done }
+
+// BootstrapMet is closed when one of the Bootstrap peers has been met, from the
+// start where none is given.
+func (n *Node) BootstrapMet() <-chan struct{} { return n.joining.booted }
 
 // Alone reports whether no node of the network is connected.
 func (n *Node) Alone() bool { return n.servers.count() == 0 }

@@ -6,54 +6,86 @@ import (
 	"io"
 	"io/fs"
 	"os"
+	"slices"
 	"strings"
 
 	"github.com/libp2p/go-libp2p/core/peer"
 )
 
-// load reads the peers of an earlier run; a file that cannot be read is
-// worth a warning, not a failure.
-func (j *joining) load() []peer.AddrInfo {
-	path := j.n.cfg.PeersPath
-	if path == "" {
-		return nil
-	}
-	f, err := os.Open(path)
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil
-	}
-	if err != nil {
-		j.n.log.Warn("remembered peers not read", "err", err)
-		return nil
-	}
-	defer f.Close()
-	b, err := io.ReadAll(io.LimitReader(f, maxPeersFile))
-	if err != nil {
-		j.n.log.Warn("remembered peers not read", "err", err)
-		return nil
-	}
-	infos, err := parsePeers(b)
-	if err != nil {
-		j.n.log.Warn("remembered peers not read", "path", path, "err", err)
-		return nil
-	}
-	j.saved = string(b)
-	return j.merge(infos)
+// way is how the peers of a run are met. Peers that one way led to are not
+// tried by a run that was told another: that may be another network.
+type way struct {
+	Bootstrap []string `json:"bootstrap"` // peer ids, ascending
+	MDNS      bool     `json:"mdns"`      // also whoever answers on the local network
 }
 
-// parsePeers reads a JSON list of full multiaddrs, skipping what is none.
-func parsePeers(b []byte) ([]peer.AddrInfo, error) {
-	var list []string
-	if err := json.Unmarshal(b, &list); err != nil {
+// memory is the content of PeersPath.
+type memory struct {
+	way
+	Peers []string `json:"peers"` // full multiaddrs
+}
+
+// recall reads the peers of an earlier run, where this one may use them; a file
+// that cannot be read is worth a warning, not a failure.
+func (j *joining) recall() {
+	n := j.n
+	j.way = way{Bootstrap: []string{}, MDNS: n.mdnsWanted()}
+	for _, b := range j.boot {
+		j.way.Bootstrap = append(j.way.Bootstrap, b.ID.String())
+	}
+	slices.Sort(j.way.Bootstrap)
+	if n.cfg.PeersPath == "" {
+		return
+	}
+	b, err := readPeers(n.cfg.PeersPath)
+	if errors.Is(err, fs.ErrNotExist) {
+		return
+	}
+	var was way
+	var infos []peer.AddrInfo
+	if err == nil {
+		was, infos, err = parsePeers(b)
+	}
+	if err != nil {
+		n.log.Warn("remembered peers not read", "path", n.cfg.PeersPath, "err", err)
+		return
+	}
+	switch {
+	case len(n.cfg.Bootstrap) == 0:
+		// This run goes on where that one was, perhaps further.
+		j.way.Bootstrap, j.way.MDNS = was.Bootstrap, was.MDNS || j.way.MDNS
+	case !slices.Equal(was.Bootstrap, j.way.Bootstrap), was.MDNS && !j.way.MDNS:
+		return
+	}
+	j.saved = string(b)
+	j.known = j.merge(infos)
+}
+
+func readPeers(path string) ([]byte, error) {
+	f, err := os.Open(path)
+	if err != nil {
 		return nil, err
 	}
+	defer f.Close()
+	return io.ReadAll(io.LimitReader(f, maxPeersFile))
+}
+
+// parsePeers reads a memory, skipping addresses that are none.
+func parsePeers(b []byte) (way, []peer.AddrInfo, error) {
+	var m memory
+	if err := json.Unmarshal(b, &m); err != nil {
+		return way{}, nil, err
+	}
 	var out []peer.AddrInfo
-	for _, s := range list[:min(len(list), maxRemembered*addrsRemembered)] {
+	for _, s := range m.Peers[:min(len(m.Peers), maxRemembered*addrsRemembered)] {
 		if info, err := parsePeerAddr(s); err == nil && len(info.Addrs) > 0 {
 			out = append(out, *info)
 		}
 	}
-	return out, nil
+	if m.Bootstrap == nil {
+		m.Bootstrap = []string{}
+	}
+	return m.way, out, nil
 }
 
 // remember writes the peers worth trying in a later run: connected ones, then
@@ -103,7 +135,7 @@ func (j *joining) remember() {
 	if len(list) == 0 {
 		return
 	}
-	b, err := json.MarshalIndent(list, "", "  ")
+	b, err := json.MarshalIndent(memory{j.way, list}, "", "  ")
 	if err == nil && string(b) != j.saved {
 		if err = writeFileAtomic(n.cfg.PeersPath, b); err == nil {
 			j.saved = string(b)

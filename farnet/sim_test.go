@@ -317,6 +317,47 @@ func TestRememberedPeersReplaceLostBootstrap(t *testing.T) {
 	})
 }
 
+// A network that the bootstrap addresses do not name is not joined by what an
+// earlier run remembers of it, by clients nor nodes. Without addresses the
+// network of the last run is meant.
+func TestBootstrapMeansItsNetworkAndNoOther(t *testing.T) {
+	for _, client := range []bool{true, false} {
+		inSim(t, func(t *testing.T, s *sim) {
+			file := filepath.Join(t.TempDir(), "peers.json")
+			keep := func(c *Config) { c.PeersPath = file }
+			a, b := s.add("a", false, nil), s.add("b", false, nil)
+			s.announce(a, "m")
+			s.announce(b, "m")
+			visit := func(name string, wait time.Duration, from []*simNode, want ...*simNode) *simNode {
+				t.Helper()
+				n := s.add(name, client, keep, from...)
+				if err := n.Follow(t.Context(), testDigest("m")); err != nil {
+					t.Fatal(err)
+				}
+				time.Sleep(wait)
+				if !simSees(n, "m", want...) {
+					t.Errorf("client %v, %s: sees %v", client, name, n.Records(testDigest("m")))
+				}
+				n.Close()
+				return n
+			}
+			visit("at a", 5*time.Second, []*simNode{a}, a)
+			visit("at b", time.Minute, []*simNode{b}, b)
+			visit("anywhere", 5*time.Second, nil, b)
+			b.kill()
+			lost := visit("at b, which is dead", time.Minute, []*simNode{b})
+			select {
+			case <-lost.BootstrapMet():
+				t.Error("a bootstrap peer that is dead was met")
+			default:
+			}
+			if client && !lost.Alone() {
+				t.Error("joined another network")
+			}
+		})
+	}
+}
+
 // A node that bootstraps from one that is not up yet joins when it is.
 func TestBootstrapIsTriedAgain(t *testing.T) {
 	inSim(t, func(t *testing.T, s *sim) {

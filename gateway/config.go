@@ -9,6 +9,7 @@ import (
 	"log/slog"
 	"net"
 	"net/netip"
+	"net/url"
 	"strings"
 	"time"
 
@@ -57,8 +58,9 @@ type Config struct {
 	// APIKeys lists the keys of which a request has to bring one; empty: none.
 	APIKeys []string
 	// Hosts lists names and addresses, without port, that a Host header may
-	// have besides localhost and loopback addresses; "*" allows any, which is
-	// for servers behind a proxy that checks.
+	// have besides localhost, loopback addresses and the address at which the
+	// request came in; "*" allows any, which is for servers behind a proxy that
+	// checks.
 	Hosts []string
 	// Origins lists web origins ("https://chat.example") that may use the
 	// server from a browser, besides those on allowed hosts.
@@ -109,6 +111,16 @@ func (c *Config) Validate() error {
 			faults = append(faults, fmt.Errorf("an API key is empty: %w", inference.ErrInvalid))
 		}
 	}
+	for _, h := range c.Hosts {
+		if err := checkHost(h); err != nil {
+			faults = append(faults, err)
+		}
+	}
+	for _, o := range c.Origins {
+		if err := checkOrigin(o); err != nil {
+			faults = append(faults, err)
+		}
+	}
 	for _, n := range []int64{
 		c.MaxBody, int64(c.MaxConcurrent), int64(c.MaxPrompts), int64(c.Parallel), int64(c.HeaderTimeout),
 		int64(c.BodyTimeout), int64(c.WriteTimeout), int64(c.KeepAlive), int64(c.Grace),
@@ -138,6 +150,27 @@ func CheckListen(addr string, apiKeys []string) error {
 		return nil
 	}
 	return fmt.Errorf("%s: %w: give --api-key, or listen on 127.0.0.1", addr, ErrOpenBind)
+}
+
+// checkHost refuses what no Host header says.
+func checkHost(host string) error {
+	name := strings.Trim(host, "[]")
+	if _, err := netip.ParseAddr(name); err == nil || host == "*" {
+		return nil
+	}
+	if host == "" || strings.ContainsAny(name, "/:@?#*[] \t") {
+		return fmt.Errorf("host %q: want a name or an address without scheme, port or path, such as chat.example: %w", host, inference.ErrInvalid)
+	}
+	return nil
+}
+
+// checkOrigin refuses what no Origin header says.
+func checkOrigin(origin string) error {
+	u, err := url.Parse(origin)
+	if err != nil || u.Scheme == "" || u.Host == "" || u.Scheme+"://"+u.Host != origin {
+		return fmt.Errorf("origin %q: want scheme, host and port if it has one, such as https://chat.example: %w", origin, inference.ErrInvalid)
+	}
+	return nil
 }
 
 // isLoopback reports whether host is localhost or a loopback address.

@@ -58,6 +58,9 @@ func answerOf(err error) (status int, body apiError, retry time.Duration) {
 	case errors.Is(err, pipeline.ErrPriceCeiling):
 		return say(http.StatusPaymentRequired, "insufficient_funds", "price_ceiling")
 	// The network.
+	case errors.Is(err, pipeline.ErrNoRoom):
+		// Of the request, or of the network as it is now; never a matter of waiting.
+		return say(http.StatusServiceUnavailable, "service_unavailable_error", "kv_cache_too_small")
 	case errors.As(err, &busy):
 		status, body, _ = say(http.StatusServiceUnavailable, "service_unavailable_error", "server_is_overloaded")
 		return status, body, max(busy.RetryAfter, time.Second)
@@ -89,6 +92,9 @@ func refuse(w http.ResponseWriter, err error) {
 	note(w, errorAttrs(err)...)
 	if retry > 0 {
 		w.Header().Set("Retry-After", strconv.Itoa(int(math.Ceil(retry.Seconds()))))
+	}
+	if errors.Is(err, pipeline.ErrNoRoom) {
+		w.Header().Set("x-should-retry", "false") // OpenAI's clients try a 503 again by themselves
 	}
 	if status == statusClientGone {
 		if r, ok := w.(*response); ok && r.status == 0 {

@@ -84,6 +84,7 @@ func TestErrorsHaveTheirStatus(t *testing.T) {
 		{pipeline.ErrPriceCeiling, 402, `"type":"insufficient_funds"`, ""},
 		{&pipeline.BusyError{RetryAfter: 1500 * time.Millisecond, Err: errors.New("full")}, 503, `"code":"server_is_overloaded"`, "2"},
 		{pipeline.ErrBusy, 503, `"code":"server_is_overloaded"`, "5"},
+		{&pipeline.RoomError{Needed: 500, Holds: 480}, 503, `"code":"kv_cache_too_small"`, ""},
 		{fmt.Errorf("blocks 10:20: %w", pipeline.ErrNoRoute), 503, `blocks 10:20`, "5"},
 		{pipeline.ErrNoProgress, 504, `"code":"timeout"`, ""},
 		{context.DeadlineExceeded, 504, `"code":"timeout"`, ""},

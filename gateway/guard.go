@@ -9,6 +9,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"net/netip"
 	"net/url"
 	"runtime/debug"
 	"slices"
@@ -28,9 +29,9 @@ func (s *Server) guard(next http.Handler) http.Handler {
 		w.Header().Set("x-request-id", w.id)
 		w.Header().Set("X-Content-Type-Options", "nosniff")
 		defer s.done(w, r)
-		if !s.hostAllowed(r.Host) {
+		if !s.hostAllowed(r) {
 			fail(w, http.StatusForbidden, apiError{Type: "permission", Code: "host_not_allowed",
-				Message: "this Host header is not allowed: use localhost or 127.0.0.1, or start the server with the host's name allowed"})
+				Message: "this Host header is not allowed: use localhost or an address of the server's machine, or start the server with --host and the name"})
 			return
 		}
 		if !s.cors(w, r) {
@@ -127,18 +128,32 @@ func requestID() string {
 // hostAllowed checks a Host header. Together with the refusal of an empty one
 // this stops DNS rebinding: a page of evil.example cannot make its own name
 // disappear from the header.
-func (s *Server) hostAllowed(hostport string) bool {
-	host := hostport
-	if h, _, err := net.SplitHostPort(hostport); err == nil {
+func (s *Server) hostAllowed(r *http.Request) bool {
+	host := r.Host
+	if h, _, err := net.SplitHostPort(host); err == nil {
 		host = h
 	}
 	host = strings.Trim(strings.TrimSuffix(strings.ToLower(host), "."), "[]")
-	if host == "" {
+	return host != "" && (slices.Contains(s.cfg.Hosts, "*") || s.named(host, r))
+}
+
+// named reports whether host, lower-case, is this server: on loopback, by a
+// name that it was given, or by the address at which the request came in, which
+// no page can pretend.
+func (s *Server) named(host string, r *http.Request) bool {
+	return isLoopback(host) || isLocal(host, r) || slices.ContainsFunc(s.cfg.Hosts, func(h string) bool {
+		return strings.EqualFold(strings.Trim(h, "[]"), host)
+	})
+}
+
+// isLocal reports whether host is this end's address of the connection.
+func isLocal(host string, r *http.Request) bool {
+	ip, err := netip.ParseAddr(host)
+	if err != nil {
 		return false
 	}
-	return isLoopback(host) || slices.ContainsFunc(s.cfg.Hosts, func(h string) bool {
-		return h == "*" || strings.EqualFold(strings.Trim(h, "[]"), host)
-	})
+	at, ok := r.Context().Value(http.LocalAddrContextKey).(*net.TCPAddr)
+	return ok && at.AddrPort().Addr().Unmap().WithZone("") == ip.Unmap().WithZone("")
 }
 
 // cors answers preflights, and refuses requests that a browser sends for a page
@@ -150,7 +165,7 @@ func (s *Server) cors(w http.ResponseWriter, r *http.Request) bool {
 	}
 	h := w.Header()
 	h.Add("Vary", "Origin")
-	if !s.originAllowed(origin) {
+	if !s.originAllowed(origin, r) {
 		fail(w, http.StatusForbidden, apiError{Type: "permission", Code: "origin_not_allowed",
 			Message: "pages of this origin may not use the server"})
 		return false
@@ -169,16 +184,14 @@ func (s *Server) cors(w http.ResponseWriter, r *http.Request) bool {
 	return false
 }
 
-func (s *Server) originAllowed(origin string) bool {
+func (s *Server) originAllowed(origin string, r *http.Request) bool {
 	if slices.Contains(s.cfg.Origins, origin) {
 		return true
 	}
 	u, err := url.Parse(origin)
 	// Allowed hosts only: "*" there says that a proxy checks hosts, not origins.
 	return err == nil && (u.Scheme == "http" || u.Scheme == "https") && u.Host != "" &&
-		(isLoopback(u.Hostname()) || slices.ContainsFunc(s.cfg.Hosts, func(h string) bool {
-			return strings.EqualFold(strings.Trim(h, "[]"), u.Hostname())
-		}))
+		s.named(strings.ToLower(u.Hostname()), r)
 }
 
 // allowedHeaders keeps, of what a preflight asks for, what clients send.

@@ -35,7 +35,7 @@ func TestOnlyAllowedHostsAreServed(t *testing.T) {
 }
 
 func TestNoHostIsNeverAllowed(t *testing.T) {
-	s, err := New(Config{Hosts: []string{"*", ""}})
+	s, err := New(Config{Hosts: []string{"*"}})
 	if err != nil {
 		t.Fatal(err)
 	}

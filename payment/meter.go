@@ -3,6 +3,8 @@ package payment
 import (
 	"errors"
 	"fmt"
+	"math"
+	"math/bits"
 	"os"
 	"path/filepath"
 	"sync"
@@ -174,10 +176,7 @@ func (m *Meter) open(info *OpenInfo, v *inference.Voucher) (*Account, error) {
 	}
 	terms, after := info.Terms, a.state
 	terms.Quote, after.Outcome = a.terms.Quote, inference.OutcomeOpen
-	credit, ok := terms.Quote[inference.LineDecode].Mul(m.cfg.Credit * uint64(terms.Blocks.Len()))
-	if !ok {
-		return nil, fmt.Errorf("%w: credit at the agreed quote", ErrAmount)
-	}
+	credit := creditOf(&terms, m.cfg.Credit)
 
 	high := s.voucher
 	if !known || v.Cumulative.Cmp(high.Cumulative) > 0 {
@@ -205,6 +204,21 @@ func (m *Meter) open(info *OpenInfo, v *inference.Voucher) (*Account, error) {
 	m.trim()
 	m.compact()
 	return a, nil
+}
+
+// creditOf returns what the decoding of so many tokens costs, or the largest
+// amount where it is more than that.
+func creditOf(t *Terms, tokens uint64) inference.Wei {
+	hi, units := bits.Mul64(tokens, uint64(t.Blocks.Len()))
+	if hi == 0 {
+		if w, ok := t.Quote[inference.LineDecode].Mul(units); ok {
+			return w
+		}
+	}
+	if t.Quote[inference.LineDecode].IsZero() {
+		return inference.Wei{}
+	}
+	return inference.Wei{Hi: math.MaxUint64, Lo: math.MaxUint64}
 }
 
 // covered reports whether taken is within voucher and credit.

@@ -2,6 +2,7 @@ package payment
 
 import (
 	"errors"
+	"math"
 	"strings"
 	"sync"
 	"testing"
@@ -347,3 +348,32 @@ func TestConcurrentSessionsOfOneSeriesAreCountedOnce(t *testing.T) {
 
 // Any bytes in the journal give an error or a state that can be written and
 // read again.
+
+// A credit that nobody could use up must not wrap round to a small one, nor
+// keep sessions from opening.
+func TestACreditBeyondAllAmountsIsWithoutBound(t *testing.T) {
+	dear := inference.Quote{inference.LineDecode: {Hi: math.MaxUint64}}
+	cheap := inference.Quote{inference.LineDecode: inference.WeiOf(10)}
+	blocks := inference.BlockRange{Start: 0, End: 4}
+	most := inference.Wei{Hi: math.MaxUint64, Lo: math.MaxUint64}
+	for _, c := range []struct {
+		quote  inference.Quote
+		tokens uint64
+		want   inference.Wei
+	}{
+		{cheap, 0, inference.Wei{}},
+		{cheap, 64, inference.WeiOf(64 * 4 * 10)},
+		{cheap, 1 << 62, most}, // 4 blocks: 2^64 token·blocks
+		{cheap, math.MaxUint64, most},
+		{dear, 64, most},
+		{inference.Quote{}, math.MaxUint64, inference.Wei{}},
+	} {
+		if got := creditOf(&Terms{Blocks: blocks, Quote: c.quote}, c.tokens); got != c.want {
+			t.Errorf("%d tokens at %s: %s, want %s", c.tokens, c.quote[inference.LineDecode], got, c.want)
+		}
+	}
+	w := newTestWorld(t)
+	w.meter.cfg.Credit = 1 << 63 // two blocks: wrapped round it would be 0
+	a := w.account(1, w.sign(5, 1))
+	w.must(a.Charge(inference.LineDecode, 1000))
+}

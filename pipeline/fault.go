@@ -41,6 +41,8 @@ func (s *Session) fault(ctx context.Context, err error) error {
 		}
 	}
 	switch {
+	case he.Kind == FailSmall && len(s.failures) < maxReroutes:
+		return nil // the planner says whether there is a place for it: there is less with each refusal
 	case time.Since(s.progress) > s.opts.Timeout, s.room.futile >= maxFutile:
 		return s.noProgress(he)
 	case len(s.failures) >= maxReroutes || faulty >= maxFaulty:
@@ -68,7 +70,7 @@ func (s *Session) condemn(he *HopError) {
 		s.hops[he.Hop].bad = true
 		s.hops[he.Hop].full = he.Kind == FailBusy || he.Kind == FailSmall
 	}
-	if !he.unrated {
+	if !he.unrated && he.Kind != FailSmall {
 		s.p.parts.Scores.Failed(he.Peer, he.Kind)
 	}
 	switch he.Kind {

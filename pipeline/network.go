@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/farlabs/inference"
+	"github.com/farlabs/inference/model"
 	"github.com/farlabs/inference/payment/pricing"
 )
 
@@ -41,9 +42,16 @@ type NodeInfo struct {
 	Decode  float64 `json:"decode_tok_s"`
 	Prefill float64 `json:"prefill_tok_s"`
 	// Queue and Sessions as the node just told; −1 when it did not answer.
-	Queue    int     `json:"queue"`
-	Sessions int     `json:"sessions"`
-	RTT      float64 `json:"rtt_ms"` // 0: unmeasured
+	Queue    int `json:"queue"`
+	Sessions int `json:"sessions"`
+	// KVBytes is the node's KV cache, and KVPositions the positions of all
+	// sessions together that it holds of the node's blocks, 0 for a model that
+	// this client has not opened. KVFree are its free pages, of 16 positions and
+	// one block, as the node just told; −1 when it did not answer.
+	KVBytes     int64   `json:"kv_bytes"`
+	KVPositions int     `json:"kv_positions"`
+	KVFree      int     `json:"kv_pages_free"`
+	RTT         float64 `json:"rtt_ms"` // 0: unmeasured
 	// Price in USD per 1M decoded tokens over all blocks of the model, at the
 	// development rate.
 	Price   float64  `json:"price_usd_per_1m"`
@@ -66,16 +74,25 @@ func (c *Client) Network(ctx context.Context, wait time.Duration) NetworkInfo {
 	if wait > 0 {
 		loads = c.exchange.Loads(ctx, peers, wait)
 	}
+	pages := map[inference.Digest]int64{}
+	c.mu.Lock()
+	for _, p := range c.pipelines {
+		pages[p.parts.Digest] = p.parts.PageBytes
+	}
+	c.mu.Unlock()
 	info := NetworkInfo{Models: []ModelInfo{}, Nodes: []NodeInfo{}}
 	for _, r := range records {
 		n := NodeInfo{
 			Peer: r.Peer, Name: r.Name, Model: r.Model, Digest: r.Digest, Blocks: r.Blocks.String(),
-			State: r.State, Class: r.Class, Queue: -1, Sessions: -1, Version: r.Version, Addrs: r.Addrs,
+			State: r.State, Class: r.Class, Queue: -1, Sessions: -1, KVFree: -1, KVBytes: r.Memory, Version: r.Version, Addrs: r.Addrs,
 			RTT: float64(c.node.RTT(r.Peer)) / 1e6, Score: c.ratings.For(r.Digest).Score(r.Peer),
 		}
 		n.Decode, n.Prefill = r.Rates.PerSecond(r.Blocks)
 		if l, ok := loads[r.Peer]; ok {
-			n.Queue, n.Sessions = l.Queue, l.Sessions
+			n.Queue, n.Sessions, n.KVFree = l.Queue, l.Sessions, l.FreePages
+		}
+		if bytes := pages[r.Digest]; bytes > 0 {
+			n.KVPositions = int(r.Memory/bytes) / r.Blocks.Len() * model.PagePositions
 		}
 		whole := inference.BlockRange{Start: 0, End: r.Total}
 		if w, ok := pricing.PerMillion(pricing.Hop{Quote: r.Quote, Blocks: whole.Len()}); ok {

@@ -188,7 +188,8 @@ func (s *Session) full(ctx context.Context, hops []*hop, restore int) *HopError 
 // fewer pages free than the next step needs; nil if there is none.
 func (s *Session) cramped(restore int) error {
 	for i, h := range s.hops[:restore] {
-		if want := s.room.least * h.Blocks.Len(); h.free < want && s.p.parts.PageBytes > 0 {
+		// One that does not tell how much it has might never have enough.
+		if want := s.room.least * h.Blocks.Len(); h.free < want && s.memory(&h.Offer.Record) > 0 {
 			return s.noPages(h, i, want, h.free)
 		}
 	}

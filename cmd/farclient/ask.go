@@ -45,6 +45,7 @@ func (f *asking) add(c *cobra.Command) {
 	p.Float32Var(&f.topP, "top-p", 0.95, "choose among the likeliest words of this total probability")
 	p.Uint64Var(&f.seed, "seed", 0, "repeat an answer: the same seed gives the same text; default: random")
 	p.BoolVarP(&f.verbose, "verbose", "v", false, "show the route, its direct edges and the time per hop")
+	cli.CompleteModels(c, "model")
 }
 
 // loaded takes from the settings what their values do not tell.
@@ -61,13 +62,17 @@ func (f *asking) request(msgs []chat.Message) pipeline.Request {
 	return r
 }
 
+// maxTemperature is that of the OpenAI API. Far above it every word is as likely
+// as any other.
+const maxTemperature = 2
+
 // check finds what is wrong with the settings before anything is joined.
 func (f *asking) check() error {
 	switch {
 	case f.maxTokens < 0:
 		return cli.Usagef("--max-tokens %d: want 0, which is as many as fit, or more", f.maxTokens)
-	case (&sample.Params{Temperature: f.temperature}).Validate() != nil:
-		return cli.Usagef("--temperature %v: want 0 to 100", f.temperature)
+	case !(f.temperature >= 0 && f.temperature <= maxTemperature):
+		return cli.Usagef("--temperature %v: want 0 to %d", f.temperature, maxTemperature)
 	case (&sample.Params{TopP: f.topP}).Validate() != nil:
 		return cli.Usagef("--top-p %v: want 0 to 1", f.topP)
 	}
@@ -78,7 +83,7 @@ func (f *asking) open(ctx context.Context) (*pipeline.Client, *pipeline.Distribu
 	if err := f.check(); err != nil {
 		return nil, nil, err
 	}
-	if err := checkModel(f.model, inference.ModelID(f.modelID)); err != nil {
+	if _, err := checkModel(f.model, inference.ModelID(f.modelID)); err != nil {
 		return nil, nil, err
 	}
 	bar := cli.NewProgress(os.Stderr)
@@ -90,6 +95,7 @@ func (f *asking) open(ctx context.Context) (*pipeline.Client, *pipeline.Distribu
 	if err != nil {
 		return nil, nil, err
 	}
+	w.lost = func() error { return f.lost(c) }
 	p, err := c.Pipeline(ctx, f.model, inference.ModelID(f.modelID), progress(bar, f.model))
 	if err != nil {
 		return nil, nil, errors.Join(err, c.Close())
@@ -120,7 +126,7 @@ func run() *cobra.Command {
 			return cli.Usagef("%q is a model, not a prompt; name it by a flag: farclient run --model %s \"…\"", args[0], args[0])
 		}
 		prompt := strings.Join(args, " ")
-		if prompt == "" {
+		if len(args) == 0 {
 			if term.IsTerminal(int(os.Stdin.Fd())) {
 				return cli.Usagef("no prompt: give it on the line, or on standard input")
 			}
@@ -129,6 +135,9 @@ func run() *cobra.Command {
 				return err
 			}
 			prompt = string(b)
+		}
+		if strings.TrimSpace(prompt) == "" {
+			return cli.Usagef("the prompt is empty: nothing to ask")
 		}
 		return f.run(c, prompt)
 	}
@@ -181,10 +190,17 @@ func (f *asking) run(c *cobra.Command, prompt string) (err error) {
 	return nil
 }
 
+// unwritten is the error of a stream whose text could not be written.
+type unwritten struct{ err error }
+
+func (u *unwritten) Error() string { return u.err.Error() }
+func (u *unwritten) Unwrap() error { return u.err }
+
 // generate is what answers: [pipeline.DistributedPipeline.Generate].
 type generate func(context.Context, pipeline.Request) iter.Seq2[pipeline.Delta, error]
 
 // stream prints an answer as it comes; with -v the route goes to standard error.
+// What there is of the answer is returned with an error too.
 func (f *asking) stream(ctx context.Context, out io.Writer, generate generate, r pipeline.Request) (answer, error) {
 	var a answer
 	var text strings.Builder
@@ -204,7 +220,11 @@ func (f *asking) stream(ctx context.Context, out io.Writer, generate generate, r
 			a.First = time.Since(begin).Seconds()
 		}
 		text.WriteString(d.Text)
-		fmt.Fprint(out, d.Text)
+		if _, err := fmt.Fprint(out, d.Text); err != nil {
+			// Nobody gets the rest, which would be paid all the same.
+			a.Text = text.String()
+			return a, &unwritten{err}
+		}
 		if d.Finish != "" {
 			a.Finish = d.Finish
 		}

@@ -23,7 +23,10 @@ func chatCommand() *cobra.Command {
 		Use:   "chat",
 		Short: "Talk with a model",
 		Long: `chat reads a message per line and prints the answers. The conversation is kept
-in memory only. /reset forgets it; /exit, Ctrl-D or Ctrl-C ends.`,
+in memory only. A line that begins with / is a command: /reset (or /clear)
+forgets the conversation, /exit (or /quit) ends it, /help lists them; //x says
+"/x". Ctrl-D ends too. Ctrl-C stops an answer that is being written, and ends the
+chat when none is.`,
 		Args: cli.NoArgs,
 	}
 	f.add(c)
@@ -48,7 +51,8 @@ func (f *asking) chat(c *cobra.Command) (err error) {
 	t := talk{asking: f, in: c.InOrStdin(), out: c.OutOrStdout(), errs: c.ErrOrStderr(), generate: p.Generate}
 	if term.IsTerminal(int(os.Stdin.Fd())) {
 		t.prompt = "> "
-		fmt.Fprintf(t.errs, "%s. /reset forgets, /exit ends.\n", p.Model())
+		t.onInterrupt = func(f func()) func() { return cli.OnInterrupt(c.Context(), f) }
+		fmt.Fprintf(t.errs, "%s. Ctrl-C stops an answer, /reset forgets, /exit ends, /help lists more.\n", p.Model())
 	}
 	return t.run(c.Context())
 }
@@ -61,7 +65,12 @@ type talk struct {
 	out, errs io.Writer
 	prompt    string // before each line; "": the input is no terminal
 	generate  generate
+	// onInterrupt has the next Ctrl-C call f; nil: Ctrl-C ends the conversation.
+	onInterrupt func(f func()) (forget func())
 }
+
+// errStopped is why an answer ends that a person has stopped.
+var errStopped = errors.New("stopped")
 
 // run answers lines until the input or ctx ends.
 func (t *talk) run(ctx context.Context) error {
@@ -79,28 +88,85 @@ func (t *talk) run(ctx context.Context) error {
 		case line, ok = <-lines:
 		case <-ctx.Done():
 		}
-		switch {
-		case !ok, strings.TrimSpace(line) == "/exit":
+		if !ok {
 			return nil
-		case strings.TrimSpace(line) == "/reset":
-			history = begin
+		}
+		word := strings.TrimSpace(line)
+		switch {
+		case word == "":
 			continue
-		case strings.TrimSpace(line) == "":
+		case strings.HasPrefix(word, "//"):
+			line = strings.Replace(line, "//", "/", 1)
+		case strings.HasPrefix(word, "/"):
+			switch do, known := commands[word]; {
+			case !known:
+				name, _, _ := strings.Cut(word, " ")
+				fmt.Fprintf(t.errs, "There is no command %s. /help lists them; to say it to the model: /%s\n", name, word)
+			case do == ends:
+				return nil
+			case do == forgets:
+				history = begin
+			default:
+				fmt.Fprint(t.errs, help)
+			}
 			continue
 		}
 		asked := append(history, chat.Message{Role: "user", Content: line})
-		a, err := t.stream(ctx, t.out, t.generate, t.request(asked))
+		a, err := t.answer(ctx, asked)
 		fmt.Fprintln(t.out)
-		if err != nil {
-			if ctx.Err() != nil {
-				return nil
-			}
+		var unwritten *unwritten
+		switch {
+		case errors.As(err, &unwritten):
+			return err
+		case err != nil && ctx.Err() != nil:
+			return nil
+		case errors.Is(err, errStopped) && a.Text != "":
+			fmt.Fprintln(t.errs, "(stopped)") // what there is belongs to the conversation
+		case errors.Is(err, errStopped):
+			fmt.Fprintln(t.errs, "(stopped; the question is forgotten)")
+			continue
+		case err != nil:
 			fmt.Fprintln(t.errs, explain(err))
 			continue // the question that failed is forgotten
 		}
 		history = append(asked, chat.Message{Role: "assistant", Content: a.Text})
 	}
 }
+
+// answer prints what the model says. The error is errStopped when a person has
+// stopped it.
+func (t *talk) answer(ctx context.Context, asked []chat.Message) (answer, error) {
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	if t.onInterrupt != nil {
+		defer t.onInterrupt(func() { cancel(errStopped) })()
+	}
+	a, err := t.stream(ctx, t.out, t.generate, t.request(asked))
+	if err != nil && context.Cause(ctx) == errStopped {
+		err = errStopped
+	}
+	return a, err
+}
+
+// What the commands of a conversation do.
+const (
+	helps = iota
+	forgets
+	ends
+)
+
+var commands = map[string]int{
+	"/help": helps, "/?": helps,
+	"/reset": forgets, "/clear": forgets,
+	"/exit": ends, "/quit": ends,
+}
+
+const help = `/reset, /clear   forget the conversation
+/exit, /quit     end it, as does Ctrl-D
+/help            this
+//x              say "/x" to the model
+Ctrl-C           stop the answer; without one, end the conversation
+`
 
 // lines reads the input until it or ctx ends. A read that waits for a person
 // cannot be broken off: its goroutine then lasts until the process ends.

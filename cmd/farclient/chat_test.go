@@ -8,6 +8,7 @@ import (
 	"iter"
 	"strings"
 	"testing"
+	"testing/synctest"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -119,5 +120,120 @@ func TestAnAnswerKeepsRouteUsageAndFinish(t *testing.T) {
 	if err != nil || a.Text != "re: hello" || out.String() != a.Text || a.Finish != "stop" ||
 		a.Usage.CompletionTokens != 2 || a.Route.Epoch != 1 || a.First <= 0 || a.Seconds < a.First {
 		t.Errorf("%+v, %v, printed %q", a, err, out.String())
+	}
+}
+
+func TestALineThatBeginsWithASlashIsACommand(t *testing.T) {
+	for _, forget := range []string{"/reset", "/clear", " /reset "} {
+		e := &echo{}
+		converse(t, &asking{}, e, "one", forget, "two")
+		if len(e.asked) != 2 || len(e.asked[1]) != 1 {
+			t.Errorf("after %q the model heard %v", forget, e.asked)
+		}
+	}
+	for _, end := range []string{"/exit", "/quit"} {
+		e := &echo{}
+		converse(t, &asking{}, e, end, "one")
+		if len(e.asked) != 0 {
+			t.Errorf("after %q the model heard %v", end, e.asked)
+		}
+	}
+	e := &echo{}
+	out, errs := converse(t, &asking{}, e, "/help")
+	if out != "" || len(e.asked) != 0 || !strings.Contains(errs, "/reset, /clear") || !strings.Contains(errs, "Ctrl-C") {
+		t.Errorf("help: printed %q and %q, the model heard %v", out, errs, e.asked)
+	}
+	out, errs = converse(t, &asking{}, e, "/foo bar", "/Exit", "/")
+	want := "There is no command /foo. /help lists them; to say it to the model: //foo bar\n" +
+		"There is no command /Exit. /help lists them; to say it to the model: //Exit\n" +
+		"There is no command /. /help lists them; to say it to the model: //\n"
+	if out != "" || len(e.asked) != 0 || errs != want {
+		t.Errorf("unknown: printed %q and %q, the model heard %v", out, errs, e.asked)
+	}
+	if out, errs = converse(t, &asking{}, e, "//foo // bar", "a /reset b"); out != "re: /foo // bar\nre: a /reset b\n" || errs != "" {
+		t.Errorf("said: printed %q and %q", out, errs)
+	}
+}
+
+// slow answers a word and then waits for its context.
+func slow(started chan<- struct{}, word string) generate {
+	return func(ctx context.Context, _ pipeline.Request) iter.Seq2[pipeline.Delta, error] {
+		return func(yield func(pipeline.Delta, error) bool) {
+			if word != "" && !yield(pipeline.Delta{Text: word, Route: &pipeline.RouteInfo{Epoch: 1}}, nil) {
+				return
+			}
+			started <- struct{}{}
+			<-ctx.Done()
+			yield(pipeline.Delta{}, fmt.Errorf("token 1: %w", context.Cause(ctx)))
+		}
+	}
+}
+
+func TestCtrlCStopsTheAnswerAndTheConversationGoesOn(t *testing.T) {
+	for word, said := range map[string]string{"the": "(stopped)", "": "(stopped; the question is forgotten)"} {
+		synctest.Test(t, func(t *testing.T) {
+			var out, errs strings.Builder
+			started := make(chan struct{})
+			var interrupt func()
+			e := &echo{}
+			answers := slow(started, word)
+			c := talk{
+				asking: &asking{}, in: strings.NewReader("one\ntwo\n"), out: &out, errs: &errs,
+				generate: func(ctx context.Context, r pipeline.Request) iter.Seq2[pipeline.Delta, error] {
+					defer func() { answers = e.generate }()
+					return answers(ctx, r)
+				},
+				onInterrupt: func(f func()) func() {
+					interrupt = f
+					return func() { interrupt = nil }
+				},
+			}
+			done := make(chan error, 1)
+			go func() { done <- c.run(t.Context()) }()
+			<-started
+			interrupt()
+			if err := <-done; err != nil {
+				t.Error(err)
+			}
+			if out.String() != word+"\nre: two\n" || errs.String() != said+"\n" {
+				t.Errorf("printed %q and %q", out.String(), errs.String())
+			}
+			want := []chat.Message{{Role: "user", Content: "two"}}
+			if word != "" {
+				want = append([]chat.Message{{Role: "user", Content: "one"}, {Role: "assistant", Content: word}}, want...)
+			}
+			if len(e.asked) != 1 || !cmp.Equal(want, e.asked[0]) {
+				t.Errorf("asked %v, want %v", e.asked, want)
+			}
+			if interrupt != nil {
+				t.Error("Ctrl-C at the prompt would not end the conversation")
+			}
+		})
+	}
+}
+
+// full is a disk without room.
+type full struct{ writes int }
+
+func (f *full) Write([]byte) (int, error) {
+	f.writes++
+	return 0, errors.New("no space left on device")
+}
+
+func TestAnAnswerThatCannotBeWrittenStops(t *testing.T) {
+	pieces := 0
+	endless := func(context.Context, pipeline.Request) iter.Seq2[pipeline.Delta, error] {
+		return func(yield func(pipeline.Delta, error) bool) {
+			for pieces = 1; yield(pipeline.Delta{Text: "more "}, nil) && pieces < 100; pieces++ {
+			}
+		}
+	}
+	f := &asking{}
+	if _, err := f.stream(t.Context(), &full{}, endless, f.request(nil)); err == nil || pieces != 1 {
+		t.Errorf("after %d pieces: %v", pieces, err)
+	}
+	c := talk{asking: f, in: strings.NewReader("one\ntwo\n"), out: &full{}, errs: &strings.Builder{}, generate: endless}
+	if err := c.run(t.Context()); err == nil || !strings.Contains(err.Error(), "no space left") {
+		t.Errorf("a conversation: %v", err)
 	}
 }

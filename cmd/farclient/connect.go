@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"os"
@@ -35,17 +36,21 @@ type connection struct {
 
 func (f *connection) add(c *cobra.Command) {
 	p := c.Flags()
-	p.StringSliceVar(&f.bootstrap, "bootstrap", nil, "addresses of any nodes of the network, ending in /p2p/PEER (repeatable)")
+	p.StringSliceVar(&f.bootstrap, "bootstrap", nil, "addresses of any nodes of the network, ending in /p2p/PEER (repeatable); default: the network of the last run")
 	p.StringVar(&f.mdns, "mdns", "auto", "find nodes on the local network: on, off, or auto (on unless every bootstrap address is loopback)")
+	cli.CompleteWith(c, "mdns", "on", "off", "auto")
 	p.StringVar(&f.dataDir, "data-dir", cli.DataDir("farclient"), "where the payer's key, books and ratings are kept")
 	p.StringVar(&f.logs, "log-format", "off", "log on standard error as text, json or off")
+	cli.CompleteWith(c, "log-format", "text", "json", "off")
 }
 
 func (f *connection) addSession(c *cobra.Command) {
 	f.asks = true
 	p := c.Flags()
 	p.StringVar(&f.wire, "wire", "bf16", "how hidden states travel and are rounded: bf16, or f32 (exact, twice the bytes)")
+	cli.CompleteWith(c, "wire", "bf16", "f32")
 	p.StringVar(&f.activations, "activations", inference.DefaultActivations.String(), "what the head's quantised weights are multiplied by: int8, or f32 (closer to the reference, slower)")
+	cli.CompleteWith(c, "activations", "int8", "f32")
 	p.DurationVar(&f.timeout, "timeout", 30*time.Second, "give up after so long without progress")
 	p.Var(&f.maxPrice, "max-price", "most that all nodes of a route together may ask, USD per 1M tokens; default: no limit, as is 0")
 	p.BoolVar(&f.relay, "relay", false, "let every edge between nodes run through this client")
@@ -128,12 +133,43 @@ func (f *connection) client(ctx context.Context, events pipeline.Events) (*pipel
 	if err := os.MkdirAll(f.dataDir, 0o700); err != nil {
 		return nil, fmt.Errorf("data directory: %w; choose another with --data-dir", err)
 	}
-	c := f.config(o)
-	if c.Activations, err = f.numerics(); err != nil {
+	cfg := f.config(o)
+	if cfg.Activations, err = f.numerics(); err != nil {
 		return nil, err
 	}
-	c.Events, c.Log = events, log
-	return pipeline.NewClient(ctx, c)
+	cfg.Events, cfg.Log = events, log
+	c, err := pipeline.NewClient(ctx, cfg)
+	if err == nil && !c.Node().Alone() && !met(c.Node().BootstrapMet(), meetWait) {
+		fmt.Fprintf(os.Stderr, "Warning: %v. Other nodes did, which are remembered from a run with the same addresses or are on the local network.\n", errUnreachable)
+	}
+	return c, err
+}
+
+// meetWait is how long somebody else may be met before a bootstrap address
+// that works.
+const meetWait = time.Second
+
+func met(one <-chan struct{}, within time.Duration) bool {
+	select {
+	case <-one:
+		return true
+	case <-time.After(within):
+		return false
+	}
+}
+
+// errUnreachable says that what was given to find the network by is of no use.
+var errUnreachable = errors.New("none of the --bootstrap addresses answered: check address and peer id (a node prints both when it starts)")
+
+// lost says why a client is alone; nil: it is not.
+func (f *connection) lost(c *pipeline.Client) error {
+	switch {
+	case !c.Node().Alone():
+		return nil
+	case len(f.bootstrap) > 0:
+		return errUnreachable
+	}
+	return fmt.Errorf("no node found: give the address of one (--bootstrap), or start one: start_node --model %s", defaultModel())
 }
 
 // config returns the part of a client's settings that flags stand for.
@@ -142,13 +178,13 @@ func (f *connection) config(o pipeline.SessionOptions) pipeline.ClientConfig {
 }
 
 // checkModel finds what is wrong with a model, as far as the header of its file
-// tells, before anything is joined.
-func checkModel(spec string, id inference.ModelID) error {
+// tells, before anything is joined. It returns the model's id.
+func checkModel(spec string, id inference.ModelID) (inference.ModelID, error) {
 	m, err := catalog.Read(spec, catalog.CacheDir(), id)
 	if err != nil {
-		return err
+		return "", err
 	}
-	return m.Close()
+	return m.ID, m.Close()
 }
 
 // progress shows the one pass over a model file that makes its digest.

@@ -19,7 +19,7 @@ func network() *cobra.Command {
 	var asJSON bool
 	c := &cobra.Command{
 		Use: "network", Short: "Show models, blocks and nodes of the network", Args: cli.NoArgs,
-		Long: "network joins, looks around and prints what is served, by whom, how fast and at what price.",
+		Long: "network joins, looks around and prints what is served, by whom, how fast and at what price. It fails when no node is found.",
 	}
 	f.add(c)
 	c.Flags().BoolVar(&asJSON, "json", false, "print one JSON object")
@@ -40,28 +40,23 @@ func network() *cobra.Command {
 			return err
 		}
 		info := client.Network(c.Context(), time.Second)
-		if len(info.Nodes) == 0 && len(f.bootstrap) > 0 && client.Node().Alone() {
-			return errUnreachable
+		var lost error
+		if len(info.Nodes) == 0 {
+			lost = f.lost(client)
 		}
-		if asJSON {
+		switch {
+		case asJSON:
 			cli.NewJSONLines(c.OutOrStdout()).Write(info)
-			return nil
+		case lost == nil:
+			printNetwork(c.OutOrStdout(), info)
 		}
-		printNetwork(c.OutOrStdout(), info, client.Node().Alone())
-		return nil
+		return lost
 	}
 	return c
 }
 
-// errUnreachable says that what was given to find the network by is of no use.
-var errUnreachable = errors.New("none of the --bootstrap addresses answered: check address and peer id (a node prints both when it starts)")
-
-func printNetwork(w io.Writer, info pipeline.NetworkInfo, alone bool) {
+func printNetwork(w io.Writer, info pipeline.NetworkInfo) {
 	if len(info.Nodes) == 0 {
-		if alone {
-			fmt.Fprintln(w, "No node found. Give the address of one (--bootstrap), or start one: start_node --model", defaultModel())
-			return
-		}
 		fmt.Fprintln(w, "The network is there, but no node serves a model.")
 		return
 	}
@@ -70,7 +65,7 @@ func printNetwork(w io.Writer, info pipeline.NetworkInfo, alone bool) {
 		if len(m.Missing) > 0 {
 			state = "missing blocks " + strings.Join(m.Missing, ", ")
 		}
-		fmt.Fprintf(w, "%s  %d blocks, %d nodes, %s  (%s)\n%s\n\n", m.Model, m.Blocks, m.Nodes, state, m.Digest.Short(), coverage(m.Coverage))
+		fmt.Fprintf(w, "%s  %s, %s, %s  (%s)\n%s\n\n", m.Model, cli.Plural(m.Blocks, "block"), cli.Plural(m.Nodes, "node"), state, m.Digest.Short(), coverage(m.Coverage))
 	}
 	t := table.NewWriter()
 	t.SetOutputMirror(w)

@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"net"
 	"os"
+	"slices"
 	"strings"
 	"time"
 
@@ -44,9 +45,11 @@ func serve() *cobra.Command {
 		Short: "Serve an OpenAI-compatible API on this machine",
 		Long: `serve answers the OpenAI API (chat completions, completions, models) for models
 of the network. It listens on loopback; to listen beyond this machine it wants
-an --api-key, and a proxy with TLS in front of it.`,
+an --api-key, and a proxy with TLS in front of it. It answers under localhost,
+and there also under the machine's addresses and name; --host adds others.`,
 		Example: `  farclient serve
   farclient serve --listen 127.0.0.1:9000 --model smollm2-135m-instruct --bootstrap /ip4/192.0.2.7/tcp/4744/p2p/12D3Koo…
+  farclient serve --listen 0.0.0.0:8080 --api-key "$KEY" --host chat.example
   curl 127.0.0.1:8080/v1/chat/completions -H 'Content-Type: application/json' \
     -d '{"model":"smollm2-135m-instruct","messages":[{"role":"user","content":"Hello!"}]}'`,
 		Args: cli.NoArgs,
@@ -54,8 +57,13 @@ an --api-key, and a proxy with TLS in front of it.`,
 	f.addFlags(c)
 	load := cli.Settings(c, "farclient")
 	c.RunE = func(c *cobra.Command, _ []string) error {
-		if _, done, err := load(); done || err != nil {
+		s, done, err := load()
+		if done || err != nil {
 			return err
+		}
+		// A variable that holds no key must not open the server to everybody.
+		if s.Given("api-key") && len(f.apiKeys) == 0 {
+			return cli.Usagef("--api-key is empty (%s): give a key, or leave it out", s.Source("api-key"))
 		}
 		return f.run(c)
 	}
@@ -70,9 +78,10 @@ func (f *serving) addFlags(c *cobra.Command) {
 	p.StringSliceVarP(&f.models, "model", "m", []string{defaultModel()}, "catalog id or path of a GGUF file (repeatable)")
 	p.StringSliceVar(&f.modelIDs, "model-id", nil, "names for models given by a path, in the order of --model")
 	p.StringSliceVar(&f.apiKeys, "api-key", nil, "key that requests must bring as a bearer token (repeatable)")
-	p.StringSliceVar(&f.hosts, "host", nil, "name under which others reach this server, besides localhost (repeatable)")
+	p.StringSliceVar(&f.hosts, "host", nil, "further name under which others reach this server, such as that of a proxy before it (repeatable)")
 	p.StringSliceVar(&f.origins, "origin", nil, "web origin that may use this server from a browser, such as https://chat.example (repeatable)")
 	p.BoolVar(&f.json, "json", false, "print events as JSON, one object per line, instead of text")
+	cli.CompleteModels(c, "model")
 }
 
 // id returns the name of the i-th model; "": the catalog id, or the file's name.
@@ -87,9 +96,29 @@ func (f *serving) id(i int) inference.ModelID {
 func (f *serving) gateway() gateway.Config {
 	usd, _ := f.maxPrice.Get()
 	return gateway.Config{
-		APIKeys: f.apiKeys, Hosts: f.hosts, Origins: f.origins,
+		APIKeys: f.apiKeys, Hosts: slices.Concat(f.hosts, gateway.ListenNames(f.listen)), Origins: f.origins,
 		Ceiling: ceiling, MaxPrice: usd, Version: version.String(),
 	}
+}
+
+// checkModels finds models that cannot be read, or are the same, before anything
+// is joined.
+func (f *serving) checkModels() error {
+	if len(f.models) == 0 {
+		return cli.Usagef("--model is empty: give a catalog id, such as %s, or the path of a GGUF file", defaultModel())
+	}
+	seen := map[inference.ModelID]string{}
+	for i, spec := range f.models {
+		id, err := checkModel(spec, f.id(i))
+		if err != nil {
+			return err
+		}
+		if other, twice := seen[id]; twice {
+			return cli.Usagef("--model %s and --model %s would both be served as %s: leave one out, or give files names by --model-id", other, spec, id)
+		}
+		seen[id] = spec
+	}
+	return nil
 }
 
 func (f *serving) run(c *cobra.Command) (err error) {
@@ -111,10 +140,8 @@ func (f *serving) run(c *cobra.Command) (err error) {
 	if err != nil {
 		return err
 	}
-	for i, spec := range f.models {
-		if err := checkModel(spec, f.id(i)); err != nil {
-			return err
-		}
+	if err := f.checkModels(); err != nil {
+		return err
 	}
 	// The port first: a mistake about it should not cost the time to join.
 	l, err := net.Listen("tcp", f.listen)
@@ -132,7 +159,7 @@ func (f *serving) run(c *cobra.Command) (err error) {
 	}
 	defer func() { err = errors.Join(err, client.Close()) }()
 	g.Network, g.Log = client, log
-	started := served{Event: "listening", URL: "http://" + l.Addr().String()}
+	started := served{Event: "listening", URL: gateway.URL(l.Addr())}
 	for i, spec := range f.models {
 		p, err := client.Pipeline(ctx, spec, f.id(i), progress(bar, spec))
 		if err != nil {
@@ -143,6 +170,9 @@ func (f *serving) run(c *cobra.Command) (err error) {
 	}
 	if err := client.Node().FollowAll(ctx); err != nil {
 		return err
+	}
+	if err := f.lost(client); err != nil {
+		fmt.Fprintf(os.Stderr, "Warning: %v. Requests wait for nodes until --timeout.\n", err)
 	}
 	server, err := gateway.New(g)
 	if err != nil {

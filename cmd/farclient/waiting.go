@@ -22,6 +22,7 @@ const quiet = 2 * time.Second
 type waiting struct {
 	w     io.Writer
 	model string
+	lost  func() error // why no node is connected; nil: one is. Set before the first session
 
 	mu      sync.Mutex
 	session inference.SessionID
@@ -51,8 +52,14 @@ func (w *waiting) wait(session inference.SessionID, why error) {
 	if w.since.IsZero() || w.session != session {
 		w.session, w.since, w.told = session, now, ""
 	}
-	text := w.text(why)
-	if now.Sub(w.since) < quiet || text == w.told {
+	// That nobody is there was found out when the client joined.
+	text, least := "", time.Duration(0)
+	if err := w.lost(); err != nil {
+		text = fmt.Sprintf("Waiting: %v.", err)
+	} else {
+		text, least = w.text(why), quiet
+	}
+	if now.Sub(w.since) < least || text == w.told {
 		return
 	}
 	w.told = text

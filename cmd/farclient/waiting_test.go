@@ -16,7 +16,8 @@ import (
 func TestWaitingIsToldAfterAWhileAndWhenItChanges(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var out strings.Builder
-		w := &waiting{w: &out, model: "m"}
+		var lost error
+		w := &waiting{w: &out, model: "m", lost: func() error { return lost }}
 		e := w.events()
 		session := inference.SessionID{1}
 		missing := func(ranges ...inference.BlockRange) error { return &route.NoRouteError{Missing: ranges} }
@@ -52,6 +53,10 @@ func TestWaitingIsToldAfterAWhileAndWhenItChanges(t *testing.T) {
 		}
 		if s := wait(time.Second, missing(gap)); s == "" {
 			t.Error("another session said nothing")
+		}
+		session, lost = inference.SessionID{3}, errors.New("no node found")
+		if s := wait(10*time.Second, missing(all)); s != "Waiting: no node found.\n" {
+			t.Errorf("alone it said %q", s)
 		}
 	})
 }

@@ -6,6 +6,7 @@
 package main
 
 import (
+	"errors"
 	"log/slog"
 	"net"
 	"os"
@@ -33,8 +34,9 @@ blocks and serves them until it is stopped. It is paid per token.
 
 A model is a catalog id (start_node models lists them) or the path of a GGUF
 file. Without --blocks the node hosts the blocks that the network needs most
-and that fit --memory. Without --bootstrap it finds nodes on the local network,
-or starts a network of its own and prints what to run elsewhere.
+and that fit --memory. Without --bootstrap it finds nodes on the local network
+or those of its last run, or starts a network of its own and prints what to run
+elsewhere.
 
 Every setting is also a variable (--max-sessions: FARLABS_MAX_SESSIONS) and a
 key of the settings file (max_sessions).`,
@@ -75,7 +77,7 @@ func (f *flags) add(c *cobra.Command) {
 	p.StringVar(&f.model, "model", "", "catalog id or path of a GGUF file (required)")
 	p.StringVar(&f.modelID, "model-id", "", "name under which the model is announced; default: the catalog id, or the file's name")
 	p.StringVar(&f.blocks, "blocks", "auto", "blocks to host, first:end such as 10:20, or auto: what the network needs most")
-	p.StringSliceVar(&f.bootstrap, "bootstrap", nil, "addresses of any nodes of the network, ending in /p2p/PEER (repeatable)")
+	p.StringSliceVar(&f.bootstrap, "bootstrap", nil, "addresses of any nodes of the network, ending in /p2p/PEER (repeatable); default: the network of the last run")
 	p.StringSliceVar(&f.listen, "listen", nil, "addresses to listen on, host:port or multiaddrs; default 0.0.0.0:4744 and [::]:4744, TCP and UDP")
 	p.StringSliceVar(&f.announce, "announce", nil, "addresses at which others reach this node, such as a forwarded port")
 	p.StringVar(&f.mdns, "mdns", "auto", "find nodes on the local network: on, off, or auto (on unless every listen address is loopback)")
@@ -95,14 +97,17 @@ func (f *flags) add(c *cobra.Command) {
 	p.StringVar(&f.logFormat, "log-format", "text", "log on standard error as text, json or off")
 	p.BoolVarP(&f.verbose, "verbose", "v", false, "log what the node does in detail")
 	p.BoolVar(&f.json, "json", false, "print events as JSON, one object per line, instead of text")
-	_ = c.RegisterFlagCompletionFunc("model", func(*cobra.Command, []string, string) ([]string, cobra.ShellCompDirective) {
-		var ids []string
-		for _, e := range catalog.Entries() {
-			ids = append(ids, string(e.ID))
-		}
-		return ids, cobra.ShellCompDirectiveDefault
-	})
+	cli.CompleteModels(c, "model")
+	cli.CompleteWith(c, "mdns", "on", "off", "auto")
+	cli.CompleteWith(c, "log-format", "text", "json", "off")
+	cli.CompleteWith(c, "blocks", "auto")
+	cli.CompleteWith(c, "kv", "f16", "f32", "q8")
+	cli.CompleteWith(c, "activations", "int8", "f32")
 }
+
+// maxCredit bounds --credit, tokens: far more than anybody is to be trusted
+// with, and far below what could not be counted.
+const maxCredit = 1_000_000_000
 
 // config checks the flags and makes them into a node.Config.
 func (f *flags) config() (node.Config, error) {
@@ -145,6 +150,9 @@ func (f *flags) config() (node.Config, error) {
 	}
 	if c.MaxSessions < 1 {
 		return c, cli.Usagef("--max-sessions %d: want at least 1", c.MaxSessions)
+	}
+	if c.Credit > maxCredit {
+		return c, cli.Usagef("--credit %d: want 0 to %d", c.Credit, maxCredit)
 	}
 	return c, nil
 }
@@ -200,7 +208,11 @@ func (f *flags) run(cmd *cobra.Command) error {
 		lines := cli.NewJSONLines(cmd.OutOrStdout())
 		c.Events = func(e node.Event) { lines.Write(e) }
 	} else {
-		c.Events = (&printer{progress: cli.NewProgress(os.Stdout)}).event
+		c.Events = (&printer{progress: cli.NewProgress(cmd.OutOrStdout())}).event
 	}
-	return node.Run(cmd.Context(), c)
+	err = node.Run(cmd.Context(), c)
+	if setting := (*node.SettingError)(nil); errors.As(err, &setting) {
+		return &cli.UsageError{Err: err}
+	}
+	return err
 }

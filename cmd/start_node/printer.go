@@ -40,6 +40,9 @@ func (p *printer) event(e node.Event) {
 			return
 		}
 		say("Connected: %s, %d of them serve %s", cli.Plural(e.Peers, "node"), e.Serving, e.Model)
+		if e.Why != "" {
+			say("Warning: %s.", e.Why)
+		}
 	case node.EventBlocks:
 		say("Blocks %s of %d (%s)", e.Blocks, e.Total, e.Why)
 	case node.EventPacking:

@@ -11,7 +11,7 @@ import (
 // printed returns what people read of events.
 func printed(events ...node.Event) string {
 	var out strings.Builder
-	p := &printer{progress: cli.NewLines(&out)}
+	p := &printer{progress: cli.NewProgress(&out)}
 	for _, e := range events {
 		p.event(e)
 	}
@@ -29,6 +29,13 @@ func TestANodeAloneSaysWhereOthersCanJoinFrom(t *testing.T) {
 	far := printed(node.Event{Event: node.EventListening, Addrs: []string{"/ip4/127.0.0.1/tcp/1/p2p/X", "/ip4/192.0.2.7/tcp/1/p2p/X"}}, alone)
 	if !strings.Contains(far, "run elsewhere:\n  start_node --model m --bootstrap /ip4/192.0.2.7/tcp/1/p2p/X\n") || strings.Contains(far, "machine only") {
 		t.Errorf("reached from elsewhere:\n%s", far)
+	}
+}
+
+func TestABootstrapAddressThatIsDeadIsSaidInCompanyToo(t *testing.T) {
+	out := printed(node.Event{Event: node.EventJoined, Model: "m", Peers: 1, Serving: 1, Why: "none of the --bootstrap addresses answered"})
+	if out != "Connected: 1 node, 1 of them serve m\nWarning: none of the --bootstrap addresses answered.\n" {
+		t.Error(out)
 	}
 }
 

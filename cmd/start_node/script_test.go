@@ -8,5 +8,8 @@ import (
 
 func TestMain(m *testing.M) { clitest.Main(m, "start_node", root) }
 
+// A variable that is a setting must not be taken for a mistyped one.
+func TestVariablesOfTheFlagsAreKnown(t *testing.T) { clitest.Variables(t, root()) }
+
 // TestScripts runs what a person types, in testdata/*.txtar.
 func TestScripts(t *testing.T) { clitest.Run(t, "testdata") }

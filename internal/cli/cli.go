@@ -44,6 +44,7 @@ func Settings(c *cobra.Command, program string) (load func() (s *config.Settings
 		if file == "" {
 			file, optional = defaultPath, true
 		}
+		warnOfVariables(os.Stderr, c.Root().Name(), os.Environ())
 		s, err := config.Load(c.Flags(), os.Environ(), file, optional, others(c.Root(), c)...)
 		if err != nil {
 			return nil, false, &UsageError{err}

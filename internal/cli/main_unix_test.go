@@ -15,8 +15,8 @@ import (
 )
 
 // ended runs a command that gets a signal, unless it is 0, and then returns
-// what end makes of its context's cause.
-func ended(t *testing.T, s syscall.Signal, end func(cause error) error) (status int, said string) {
+// what end makes of its context's cause. Before that it does first.
+func ended(t *testing.T, s syscall.Signal, end func(cause error) error, first ...func(*cobra.Command) error) (status int, said string) {
 	t.Helper()
 	r, w, err := os.Pipe()
 	if err != nil {
@@ -26,6 +26,11 @@ func ended(t *testing.T, s syscall.Signal, end func(cause error) error) (status 
 	os.Stderr = w
 	defer func() { os.Stderr = stderr }()
 	root := &cobra.Command{Use: "prog", RunE: func(c *cobra.Command, _ []string) error {
+		for _, f := range first {
+			if err := f(c); err != nil {
+				return err
+			}
+		}
 		if s == 0 {
 			return end(nil)
 		}

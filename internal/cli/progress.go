@@ -3,7 +3,6 @@ package cli
 import (
 	"fmt"
 	"io"
-	"os"
 	"strings"
 	"sync"
 	"time"
@@ -24,13 +23,12 @@ type Progress struct {
 	open  bool // a bar without its line's end is on the terminal
 }
 
-// NewProgress writes to f.
-func NewProgress(f *os.File) *Progress {
-	return &Progress{w: f, terminal: term.IsTerminal(int(f.Fd()))}
+// NewProgress writes to w: to a terminal as people like it there, and lines to
+// everything else.
+func NewProgress(w io.Writer) *Progress {
+	f, ok := w.(interface{ Fd() uintptr })
+	return &Progress{w: w, terminal: ok && term.IsTerminal(int(f.Fd()))}
 }
-
-// NewLines is a Progress that writes lines to w, as to no terminal.
-func NewLines(w io.Writer) *Progress { return &Progress{w: w} }
 
 // Set shows done of total bytes under label.
 func (p *Progress) Set(label string, done, total int64) {

@@ -65,7 +65,7 @@ func PrintModels(w io.Writer, have func(catalog.Entry) bool) {
 		}
 		t.AppendRow(table.Row{
 			e.ID, fmt.Sprintf("%.0fM", float64(e.Parameters)/1e6), e.Layers, e.Context,
-			fmt.Sprintf("%.0f MB", float64(e.Bytes)/1e6), e.Licence, here,
+			fmt.Sprintf("%.0f MiB", float64(e.Bytes)/(1<<20)), e.Licence, here,
 		})
 	}
 	t.Render()

@@ -7,8 +7,8 @@
 // values of the other two spellings filled in, and where each value came from
 // ([Settings.Source], [Settings.Print]). A key of the file that belongs to no
 // command is an error, so that a typing mistake never passes for a setting; a
-// variable that belongs to none is left alone, because some are no flags of any
-// command (FARLABS_CACHE) and others belong to another command.
+// variable that belongs to none is left alone here, because some are no flags of
+// any command (FARLABS_CACHE) and others belong to another program.
 //
 // The package knows no setting by name and keeps no values of its own.
 package config
@@ -17,14 +17,10 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"io/fs"
-	"os"
+	"maps"
 	"slices"
 	"strings"
 
-	"github.com/knadh/koanf/parsers/yaml"
-	"github.com/knadh/koanf/providers/file"
-	"github.com/knadh/koanf/v2"
 	"github.com/spf13/pflag"
 )
 
@@ -32,8 +28,9 @@ import (
 // and its name: flags.SetAnnotation("name", config.EnvAnnotation, []string{"FARLABS_NODE_NAME"}).
 const EnvAnnotation = "farlabs-env"
 
-// Flags that are about the command itself and have no other spelling.
-var commandOnly = []string{"help", "config", "print-config", "version"}
+// CommandOnly names the flags that are about the command itself and have no
+// other spelling.
+var CommandOnly = []string{"help", "config", "print-config", "version"}
 
 // Settings tells where each value came from.
 type Settings struct {
@@ -58,24 +55,27 @@ func Load(flags *pflag.FlagSet, env []string, path string, optional bool, others
 	}
 	var errs []error
 	flags.VisitAll(func(f *pflag.Flag) {
-		if slices.Contains(commandOnly, f.Name) {
+		if slices.Contains(CommandOnly, f.Name) {
 			return
 		}
 		name, key := Env(f), Key(f)
-		value, inFile := fromFile[key]
+		written, inFile := fromFile[key]
 		delete(fromFile, key)
 		switch {
 		case f.Changed:
 			s.source[f.Name] = "flag"
 		case vars[name] != "":
 			s.source[f.Name] = "env " + name
-			if err := set(flags, f, []string{vars[name]}); err != nil {
+			if err := set(f, value{words: []string{vars[name]}}); err != nil {
 				errs = append(errs, fmt.Errorf("%s=%q: %w", name, vars[name], Explain(f, err)))
 			}
 		case inFile:
 			s.source[f.Name] = "file " + path
-			if err := set(flags, f, value); err != nil {
-				errs = append(errs, fmt.Errorf("%s: %s: %q: %w", path, key, value[0], Explain(f, err)))
+			switch err := set(f, written); {
+			case errors.Is(err, errNoList):
+				errs = append(errs, fmt.Errorf("%s: %s: %w", path, key, err))
+			case err != nil:
+				errs = append(errs, fmt.Errorf("%s: %s: %q: %w", path, key, strings.Join(written.words, ", "), Explain(f, err)))
 			}
 		default:
 			s.source[f.Name] = "default"
@@ -83,47 +83,31 @@ func Load(flags *pflag.FlagSet, env []string, path string, optional bool, others
 	})
 	for _, o := range others {
 		o.VisitAll(func(f *pflag.Flag) {
-			if !slices.Contains(commandOnly, f.Name) {
+			if !slices.Contains(CommandOnly, f.Name) {
 				delete(fromFile, Key(f))
 			}
 		})
 	}
-	for key := range fromFile {
-		errs = append(errs, fmt.Errorf("%s: no setting is called %q%s", path, key, hint(flags, key)))
+	for _, key := range slices.Sorted(maps.Keys(fromFile)) {
+		errs = append(errs, fmt.Errorf("%s: no setting is called %q%s", path, key, hint(append([]*pflag.FlagSet{flags}, others...), key)))
 	}
 	return s, errors.Join(errs...)
 }
 
-func read(path string, optional bool) (map[string][]string, error) {
-	values := map[string][]string{}
-	if path == "" {
-		return values, nil
-	}
-	if _, err := os.Stat(path); errors.Is(err, fs.ErrNotExist) && optional {
-		return values, nil
-	}
-	k := koanf.New("\x00")
-	if err := k.Load(file.Provider(path), yaml.Parser()); err != nil {
-		return nil, fmt.Errorf("config file %s: %w", path, err)
-	}
-	for _, key := range k.Keys() {
-		if l := k.Strings(key); len(l) > 0 {
-			values[key] = l
-			continue
-		}
-		values[key] = []string{k.String(key)}
-	}
-	return values, nil
-}
-
 // set gives a flag its value and leaves it unchanged in the sense of pflag, so
 // that a command still sees what was said on its line.
-func set(flags *pflag.FlagSet, f *pflag.Flag, values []string) error {
-	if list, ok := f.Value.(pflag.SliceValue); ok && len(values) > 1 {
-		return list.Replace(values)
+func set(f *pflag.Flag, v value) error {
+	if !v.list {
+		return f.Value.Set(v.words[0])
 	}
-	return f.Value.Set(values[0])
+	list, ok := f.Value.(pflag.SliceValue)
+	if !ok {
+		return errNoList
+	}
+	return list.Replace(v.words)
 }
+
+var errNoList = errors.New("want one value, not a list")
 
 // Env returns the variable of a flag.
 func Env(f *pflag.Flag) string {
@@ -136,17 +120,37 @@ func Env(f *pflag.Flag) string {
 // Key returns the key of a flag in a file.
 func Key(f *pflag.Flag) string { return strings.ReplaceAll(f.Name, "-", "_") }
 
-func hint(flags *pflag.FlagSet, key string) string {
-	best := ""
-	flags.VisitAll(func(f *pflag.Flag) {
-		if strings.HasPrefix(Key(f), key[:min(3, len(key))]) && best == "" {
-			best = Key(f)
-		}
-	})
+// hint suggests a key for one that no command has: one that is spelled alike but
+// for dashes, else one that begins with the same three letters.
+func hint(sets []*pflag.FlagSet, key string) string {
+	bare := strings.NewReplacer("-", "", "_", "")
+	best, score := "", 2
+	for _, flags := range sets {
+		flags.VisitAll(func(f *pflag.Flag) {
+			if slices.Contains(CommandOnly, f.Name) {
+				return
+			}
+			n := shared(Key(f), key)
+			if strings.EqualFold(bare.Replace(f.Name), bare.Replace(key)) {
+				n = len(key) + 1
+			}
+			if n > score {
+				best, score = Key(f), n
+			}
+		})
+	}
 	if best == "" {
 		return ""
 	}
 	return fmt.Sprintf(", did you mean %q?", best)
+}
+
+// shared returns the number of bytes that a and b begin with alike.
+func shared(a, b string) (n int) {
+	for n < len(a) && n < len(b) && a[n] == b[n] {
+		n++
+	}
+	return n
 }
 
 // Source returns where the value of a flag came from: "flag", "env NAME",
@@ -163,11 +167,11 @@ func (s *Settings) Given(flag string) bool {
 // Print writes every setting with its value and where it came from.
 func (s *Settings) Print(w io.Writer) {
 	s.flags.VisitAll(func(f *pflag.Flag) {
-		if slices.Contains(commandOnly, f.Name) {
+		if slices.Contains(CommandOnly, f.Name) {
 			return
 		}
 		value := f.Value.String()
-		if strings.Contains(f.Name, "key") && value != "" {
+		if strings.Contains(f.Name, "key") && value != "" && value != "[]" {
 			value = "(set)"
 		}
 		fmt.Fprintf(w, "%-16s %-32s # %s\n", Key(f)+":", value, s.source[f.Name])

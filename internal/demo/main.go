@@ -27,7 +27,8 @@ import (
 
 const (
 	model    = "smollm2-135m-instruct"
-	memory   = "40MiB" // of weights and KV: 13 of the 30 blocks
+	memory   = "68MiB" // of weights and KV: 13 of the 30 blocks …
+	kv       = "40MiB" // … and of it KV: more than 2,048 positions of those
 	question = "Explain in three sentences why the sky is blue."
 	limit    = 4 * time.Minute
 )
@@ -85,11 +86,11 @@ func (d *demo) run(ctx context.Context) (err error) {
 	say := func(format string, args ...any) {
 		fmt.Printf("%5.1f s  %s\n", time.Since(begin).Seconds(), fmt.Sprintf(format, args...))
 	}
-	say("starting three nodes, each limited to %s: less than half of the model", memory)
+	say("starting three nodes, each limited to %s, of which %s are for KV: less than half of the model", memory, kv)
 	var nodes []*process
 	var bootstrap string
 	for i, name := range []string{"alpha", "beta", "gamma"} {
-		args := []string{"--json", "--model", model, "--name", name, "--memory", memory, "--listen", "127.0.0.1:0", "--data-dir", filepath.Join(d.dir, name)}
+		args := []string{"--json", "--model", model, "--name", name, "--memory", memory, "--kv-cache", kv, "--listen", "127.0.0.1:0", "--data-dir", filepath.Join(d.dir, name)}
 		if i > 0 {
 			args = append(args, "--bootstrap", bootstrap)
 		}

@@ -37,7 +37,7 @@ type Event struct {
 const (
 	EventListening = "listening" // Name, Version, Peer, Addrs, Metrics
 	EventHashing   = "hashing"   // Model, Done, Bytes; many times, the first time a file is seen
-	EventJoined    = "joined"    // Peers, Serving, Alone
+	EventJoined    = "joined"    // Peers, Serving, Alone; Why when no bootstrap address answered
 	EventBlocks    = "blocks"    // Blocks, Total, Why: what it is going to host
 	EventPacking   = "packing"   // Done, Bytes of the weights; many times, the first time blocks are hosted
 	EventLoading   = "loading"   // Done, Bytes of the weights; many times

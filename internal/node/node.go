@@ -59,6 +59,15 @@ type Config struct {
 	Log     *slog.Logger
 }
 
+// SettingError is a setting that cannot work, as far as the model's header tells.
+type SettingError struct{ Err error }
+
+// Error implements error.
+func (e *SettingError) Error() string { return e.Err.Error() }
+
+// Unwrap returns the cause.
+func (e *SettingError) Unwrap() error { return e.Err }
+
 // heapBeside is what the process may take on the heap beside KV pages before
 // the collector works harder: links, payloads, the network's tables.
 const heapBeside = 96 << 20
@@ -157,10 +166,12 @@ func (n *Node) read() (err error) {
 		return err
 	}
 	if r := n.cfg.Blocks; r != nil && r.End > n.spec.Layers {
-		return fmt.Errorf("blocks %s: %s has %d blocks, 0:%d", r, n.model.ID, n.spec.Layers, n.spec.Layers)
+		return &SettingError{fmt.Errorf("--blocks %s: %s has %d blocks, 0:%d", r, n.model.ID, n.spec.Layers, n.spec.Layers)}
 	}
-	n.plan, err = n.memory()
-	return err
+	if n.plan, err = n.memory(); err != nil {
+		return &SettingError{err}
+	}
+	return nil
 }
 
 // listen joins nothing yet: it takes the ports and says so.
@@ -347,11 +358,26 @@ func (n *Node) join(ctx context.Context) error {
 		}
 	}
 	joined := Event{Event: EventJoined, Model: n.model.ID, Peers: n.net.Peers(), Serving: serving, Alone: n.net.Alone()}
-	if joined.Alone && len(n.cfg.Bootstrap) > 0 {
+	if len(n.cfg.Bootstrap) > 0 && !n.bootstrapMet(joined.Alone) {
 		joined.Why = "none of the --bootstrap addresses answered: check address and peer id; they are tried again"
 	}
 	n.cfg.Events(joined)
 	return nil
+}
+
+// bootstrapMet reports whether one of the bootstrap peers has been met. Others,
+// remembered or on the local network, may have been met a moment before it.
+func (n *Node) bootstrapMet(alone bool) bool {
+	wait := time.Second
+	if alone {
+		wait = 0
+	}
+	select {
+	case <-n.net.BootstrapMet():
+		return true
+	case <-time.After(wait):
+		return false
+	}
 }
 
 func (n *Node) memory() (memoryPlan, error) {

@@ -54,6 +54,7 @@ type books struct {
 	purse  *payment.Purse
 	keys   map[inference.PeerID]*payment.Key
 	meters map[inference.PeerID]*payment.Meter
+	kv     int64 // of nodes that are added; 0: the default
 }
 
 func newBooks(t *testing.T, c *simnet.Cluster) *books {
@@ -86,7 +87,8 @@ func (b *books) add(id inference.PeerID, start, end int, credit uint64) *simnet.
 		b.meters[id], b.keys[id] = m, key
 	}
 	n := b.c.AddWith(id, start, end, simnet.NodeOptions{
-		Stage: func(c *stage.Config) { c.Meter = meter{m} },
+		KVBytes: b.kv,
+		Stage:   func(c *stage.Config) { c.Meter = meter{m} },
 		Record: func(r *inference.NodeRecord) {
 			r.Wallet, r.Signer = b.keys[id].Address(), b.keys[id].Address()
 			for l := range r.Quote {

@@ -20,11 +20,13 @@ type graph struct {
 	rtt    []float64 // one way from the client, ms, by offer
 	index  map[inference.PeerID]int
 	fit    []int   // the most blocks of one role for which the offer has KV pages
+	from   []int   // the first boundary where a role of the offer may begin …
+	to     []int   // … and the one after the last
 	steps  float64 // network round trips that a session takes, at least 1
 }
 
 func newGraph(offers []inference.Offer, need Need, pages int, free bool) *graph {
-	g := &graph{offers: offers, steps: float64(max(need.Decode, 1)), index: map[inference.PeerID]int{}}
+	g := &graph{offers: offers, from: make([]int, len(offers)), to: make([]int, len(offers)), steps: float64(max(need.Decode, 1)), index: map[inference.PeerID]int{}}
 	set := map[int]bool{need.Blocks.Start: true, need.Blocks.End: true}
 	for i, o := range offers {
 		span := o.Record.Blocks
@@ -144,9 +146,49 @@ func (g *graph) plan(need Need) (Route, error) {
 	return best, nil
 }
 
+// maxTries bounds the searches for one route.
+const maxTries = 32
+
 // shortest returns the route of least time + lambda·price; with an infinite
 // lambda the cheapest one.
 func (g *graph) shortest(lambda float64) (Route, bool) {
+	for i := range g.from {
+		g.from[i], g.to[i] = 0, len(g.bounds)
+	}
+	tries := maxTries
+	r, cost := g.search(lambda, &tries)
+	return r, !math.IsInf(cost, 1)
+}
+
+// search returns the best route whose roles begin within from and to, and its
+// cost. A peer that comes up twice is given the part between too; one that has no
+// room for that is tried with each of its parts alone.
+func (g *graph) search(lambda float64, tries *int) (Route, float64) {
+	if *tries--; *tries < 0 {
+		return Route{}, math.Inf(1)
+	}
+	r, cost := g.cheapest(lambda)
+	for _, h := range r.Hops {
+		i := g.index[h.Peer()]
+		if h.Blocks.Len() <= g.fit[i] {
+			continue
+		}
+		from, to := g.from[i], g.to[i]
+		first, _ := slices.BinarySearch(g.bounds, h.Blocks.Start)
+		g.to[i] = first + 1
+		r, cost = g.search(lambda, tries)
+		g.from[i], g.to[i] = first+1, to
+		if later, c := g.search(lambda, tries); c < cost {
+			r, cost = later, c
+		}
+		g.from[i] = from
+		return r, cost
+	}
+	return r, cost
+}
+
+// cheapest runs the shortest path. No route costs infinitely much.
+func (g *graph) cheapest(lambda float64) (Route, float64) {
 	n, last := len(g.offers), len(g.bounds)-1
 	at := make([][]state, last+1)
 	for b := range at {
@@ -158,7 +200,7 @@ func (g *graph) shortest(lambda float64) (Route, bool) {
 	for b := 0; b < last; b++ {
 		for j := range g.offers {
 			span := g.offers[j].Record.Blocks
-			if span.Start > g.bounds[b] || span.End <= g.bounds[b] {
+			if span.Start > g.bounds[b] || span.End <= g.bounds[b] || b < g.from[j] || b >= g.to[j] {
 				continue
 			}
 			enter, prev := g.enter(at[b], b, j, lambda)
@@ -181,15 +223,9 @@ func (g *graph) shortest(lambda float64) (Route, bool) {
 		}
 	}
 	if end < 0 {
-		return Route{}, false
+		return Route{}, best
 	}
-	r := g.trace(at, end)
-	for _, h := range r.Hops {
-		if h.Blocks.Len() > g.fit[g.index[h.Peer()]] {
-			return Route{}, false // a peer that came up twice has no room for both parts
-		}
-	}
-	return r, true
+	return g.trace(at, end), best
 }
 
 func (g *graph) enter(at []state, b, j int, lambda float64) (cost float64, prev int) {

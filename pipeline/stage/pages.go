@@ -73,7 +73,7 @@ func (s *Stage) grow(items []item, i int, b *model.Branch, n int) error {
 		if v != e {
 			others += v.pages()
 		}
-		if v.yields(e, now) {
+		if e.mayTake(v, now) {
 			junior += v.pages()
 		}
 	}
@@ -104,8 +104,8 @@ func (s *Stage) grow(items []item, i int, b *model.Branch, n int) error {
 	return f
 }
 
-// yields reports whether e may take the pages of v. s.mu is held.
-func (v *session) yields(e *session, now time.Time) bool {
+// mayTake reports whether e may have the pages of v. s.mu is held.
+func (e *session) mayTake(v *session, now time.Time) bool {
 	return v != e && len(v.branches) > 0 && (v.order > e.order || v.resting(now))
 }
 
@@ -119,17 +119,18 @@ func (s *Stage) victim(e *session, now time.Time) *session {
 	}
 	var best *session
 	for _, v := range s.sessions {
-		if !v.yields(e, now) || v.pages() == 0 {
+		if !e.mayTake(v, now) || v.pages() == 0 {
 			continue
 		}
-		if best == nil || v.beforeInParking(best, held, now) {
+		if best == nil || parksBefore(v, best, held, now) {
 			best = v
 		}
 	}
 	return best
 }
 
-func (v *session) beforeInParking(w *session, held map[*client]int, now time.Time) bool {
+// parksBefore reports whether v is parked rather than w.
+func parksBefore(v, w *session, held map[*client]int, now time.Time) bool {
 	if a, b := v.resting(now), w.resting(now); a != b {
 		return a
 	}

@@ -16,13 +16,16 @@ import (
 	"errors"
 	"os"
 	"os/exec"
+	"slices"
 	"strconv"
 	"testing"
 
 	"github.com/rogpeppe/go-internal/testscript"
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 
 	"github.com/farlabs/inference/internal/cli"
+	"github.com/farlabs/inference/internal/config"
 )
 
 // Main is the TestMain of a command: scripts find it under its name.
@@ -37,6 +40,19 @@ func Run(t *testing.T, dir string) {
 		Cmds:  map[string]func(*testscript.TestScript, bool, []string){"status": status},
 		Setup: home,
 	})
+}
+
+// Variables fails for the flags of c and the commands below it whose variable
+// [cli.KnownVariable] does not know.
+func Variables(t *testing.T, c *cobra.Command) {
+	c.Flags().VisitAll(func(f *pflag.Flag) {
+		if name := config.Env(f); !slices.Contains(config.CommandOnly, f.Name) && !cli.KnownVariable(name) {
+			t.Errorf("%s --%s: %s is not known", c.CommandPath(), f.Name, name)
+		}
+	})
+	for _, sub := range c.Commands() {
+		Variables(t, sub)
+	}
 }
 
 func home(e *testscript.Env) error {

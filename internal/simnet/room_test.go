@@ -183,10 +183,13 @@ func TestManySessionsOverCrowdedNodesAllFinish(t *testing.T) {
 			nodes = append(nodes, n)
 		}
 		const clients = 5
-		var wg sync.WaitGroup
+		var all []*simnet.Client
 		for i := range clients {
 			c.Delay(time.Duration(1+i*7%5) * time.Millisecond)
-			l := c.Client(inference.PeerID(fmt.Sprint("client-", i)), simnet.ClientOptions{Defaults: pipeline.SessionOptions{Timeout: time.Minute}})
+			all = append(all, c.Client(inference.PeerID(fmt.Sprint("client-", i)), simnet.ClientOptions{Defaults: pipeline.SessionOptions{Timeout: time.Minute}}))
+		}
+		var wg sync.WaitGroup
+		for i, l := range all {
 			ids := tokens(i, 40)
 			want := greedy(t, ids, 80)
 			wg.Go(func() {

@@ -21,7 +21,7 @@ import (
 func fullNode(t *testing.T) *Node {
 	t.Helper()
 	processes(t)
-	n := Start(t, NodeOptions{Blocks: "0:30", Memory: "75MiB"})
+	n := Start(t, NodeOptions{Blocks: "0:30", Memory: "100MiB", Extra: []string{"--kv-cache", "5760KiB"}})
 	n.Wait("serving")
 	return n
 }

@@ -22,7 +22,7 @@ build: ## build start_node and farclient into bin/
 	@mkdir -p $(BIN)
 	$(GO) build -trimpath -ldflags '$(LDFLAGS)' -o $(BIN)/ ./cmd/...
 
-model: ## fetch the demo model into the cache (98 MB, once)
+model: ## fetch the demo model into the cache (94 MiB, once)
 	@bash scripts/model.sh
 
 demo: model build ## three nodes and a gateway on loopback answer a question

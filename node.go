@@ -124,6 +124,7 @@ type Load struct {
 type Offer struct {
 	Record NodeRecord
 	Load   *Load         // nil: not asked
+	Pages  int           // KV pages in all, of 16 positions and one block; 0: not known
 	RTT    time.Duration // from the client; 0: unmeasured
 	// Observed are the client's own measurements of the node; where non-zero
 	// they count instead of what the record claims.

@@ -3,6 +3,7 @@ package inference
 import (
 	"fmt"
 	"strconv"
+	"strings"
 )
 
 // Numerics is what a peer chooses of its arithmetic. Zero fields stand for the
@@ -108,4 +109,15 @@ func ParseKVDType(s string) (KVDType, error) {
 		}
 	}
 	return 0, fmt.Errorf("KV dtype %q: want f16, f32 or q8", s)
+}
+
+// KV returns the dtype in which peers of class c keep keys and values, 0 for a
+// class whose name has another form than [Numerics.Class] gives it.
+func (c NumericsClass) KV() KVDType {
+	for k := KVF16; k <= KVQ8; k++ {
+		if strings.Contains(string(c), "-"+k.String()+"kv-") {
+			return k
+		}
+	}
+	return 0
 }

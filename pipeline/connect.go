@@ -7,6 +7,7 @@ import (
 
 	"github.com/farlabs/inference"
 	"github.com/farlabs/inference/model"
+	"github.com/farlabs/inference/model/arch"
 	"github.com/farlabs/inference/model/catalog"
 	"github.com/farlabs/inference/model/chat"
 	"github.com/farlabs/inference/model/tokenizer"
@@ -88,7 +89,7 @@ func (c *Client) assemble(ctx context.Context, m *catalog.Model, cache string) (
 	dir := newDirectory(c.node, m.Digest())
 	spec := ends.Spec()
 	p := New(Parts{
-		Model: m.ID, Digest: m.Digest(), Blocks: spec.Layers, Context: spec.Context, PageBytes: model.PageBytes(spec, inference.DefaultKV),
+		Model: m.ID, Digest: m.Digest(), Blocks: spec.Layers, Context: spec.Context, PageBytes: pageBytes(spec),
 		Ends: ends, Queue: c.queue, Tokenizer: tok, Template: template,
 		Exchange: c.exchange, Links: c.mux, Directory: dir,
 		Purse: purse{c.purse}, Scores: scores{c.ratings.For(m.Digest())},
@@ -99,4 +100,15 @@ func (c *Client) assemble(ctx context.Context, m *catalog.Model, cache string) (
 		return m.Close()
 	}
 	return p, nil
+}
+
+// pageBytes returns the size of a KV page of the model by numerics class.
+func pageBytes(spec *arch.Spec) func(inference.NumericsClass) int64 {
+	return func(c inference.NumericsClass) int64 {
+		kv := c.KV()
+		if kv == 0 {
+			return 0
+		}
+		return model.PageBytes(spec, kv)
+	}
 }

@@ -74,7 +74,7 @@ func (c *Client) Network(ctx context.Context, wait time.Duration) NetworkInfo {
 	if wait > 0 {
 		loads = c.exchange.Loads(ctx, peers, wait)
 	}
-	pages := map[inference.Digest]int64{}
+	pages := map[inference.Digest]func(inference.NumericsClass) int64{}
 	c.mu.Lock()
 	for _, p := range c.pipelines {
 		pages[p.parts.Digest] = p.parts.PageBytes
@@ -91,8 +91,8 @@ func (c *Client) Network(ctx context.Context, wait time.Duration) NetworkInfo {
 		if l, ok := loads[r.Peer]; ok {
 			n.Queue, n.Sessions, n.KVFree = l.Queue, l.Sessions, l.FreePages
 		}
-		if bytes := pages[r.Digest]; bytes > 0 {
-			n.KVPositions = int(r.Memory/bytes) / r.Blocks.Len() * model.PagePositions
+		if of := pages[r.Digest]; of != nil && of(r.Class) > 0 {
+			n.KVPositions = int(r.Memory/of(r.Class)) / r.Blocks.Len() * model.PagePositions
 		}
 		whole := inference.BlockRange{Start: 0, End: r.Total}
 		if w, ok := pricing.PerMillion(pricing.Hop{Quote: r.Quote, Blocks: whole.Len()}); ok {

@@ -119,9 +119,10 @@ type Parts struct {
 	Digest  inference.Digest
 	Blocks  int // of the whole model
 	Context int // positions that the model was made for
-	// PageBytes is a KV page of one block, bytes: what nodes announce of their
-	// memory is measured in it. 0: not known, every node seems large enough.
-	PageBytes int64
+	// PageBytes returns the size of a KV page of one block at nodes of a class,
+	// 0 if that is not known: what they announce of their memory is measured in
+	// it. nil: every node seems large enough.
+	PageBytes func(inference.NumericsClass) int64
 	Ends      Ends
 	Queue     *device.Queue
 	Tokenizer *tokenizer.Tokenizer

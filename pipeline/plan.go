@@ -163,7 +163,7 @@ func (s *Session) planNow(ctx context.Context) ([]*hop, int, error) {
 	need := route.Need{
 		Digest: s.p.parts.Digest, Class: s.class, Blocks: inference.BlockRange{Start: 0, End: s.p.parts.Blocks},
 		Prefill: s.opts.ExpectPrompt, Decode: s.opts.ExpectTokens,
-		Pages: pagesFor(s.opts.ExpectLength), Least: s.room.least, PageBytes: s.pageBytes(),
+		Pages: pagesFor(s.opts.ExpectLength), Least: s.room.least,
 		Avoid: avoid[0], Ceiling: s.opts.Ceiling, Salt: s.salt,
 	}
 	offers := s.offers(ctx, need)
@@ -267,9 +267,8 @@ func (s *Session) offers(ctx context.Context, need route.Need) []inference.Offer
 	records := s.p.parts.Directory.Records(need.Digest)
 	offers := make([]inference.Offer, 0, len(records))
 	for _, r := range records {
-		r.Memory = s.memory(&r)
 		offers = append(offers, inference.Offer{
-			Record: r, RTT: s.p.parts.Directory.RTT(r.Peer),
+			Record: r, Pages: s.pagesAt(&r), RTT: s.p.parts.Directory.RTT(r.Peer),
 			Score: s.p.parts.Scores.Score(r.Peer), Observed: s.p.parts.Scores.Observed(r.Peer),
 		})
 	}

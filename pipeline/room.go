@@ -109,23 +109,20 @@ func (s *Session) learnRoom(he *HopError) {
 	r.tight = true
 }
 
-// memory returns the KV bytes of a node as far as they are known, 0 if they are
+// pagesAt returns the KV pages of a node as far as they are known, 0 if they are
 // not.
-func (s *Session) memory(r *inference.NodeRecord) int64 {
-	if most, ok := s.room.most[r.Peer]; ok {
-		learnt := max(int64(most)*s.pageBytes(), 1)
-		if r.Memory <= 0 || learnt < r.Memory {
-			return learnt
+func (s *Session) pagesAt(r *inference.NodeRecord) int {
+	pages := 0
+	if of := s.p.parts.PageBytes; of != nil {
+		if bytes := of(r.Class); bytes > 0 {
+			pages = int(r.Memory / bytes)
 		}
 	}
-	if s.p.parts.PageBytes <= 0 {
-		return 0
+	if most, ok := s.room.most[r.Peer]; ok && (pages <= 0 || most < pages) {
+		return max(most, 1)
 	}
-	return r.Memory
+	return pages
 }
-
-// pageBytes is the size of a page; any does to count pages where it is not known.
-func (s *Session) pageBytes() int64 { return max(s.p.parts.PageBytes, 1) }
 
 // noRoom returns the error of a session for which no node has room, or nil if
 // there may be room once peers that were lost are back.
@@ -156,8 +153,8 @@ func (s *Session) enough(h *hop) int {
 	blocks := h.Blocks.Len()
 	want := max(s.room.least, min(s.room.least+s.room.least/4+1, pagesFor(s.opts.ExpectLength)))
 	pages := want * blocks
-	if all := s.memory(&h.Offer.Record); all > 0 {
-		pages = min(pages, int(all/s.pageBytes()))
+	if all := h.Offer.Pages; all > 0 {
+		pages = min(pages, all)
 	}
 	return max(pages, s.room.least*blocks)
 }
@@ -189,7 +186,7 @@ func (s *Session) full(ctx context.Context, hops []*hop, restore int) *HopError 
 func (s *Session) cramped(restore int) error {
 	for i, h := range s.hops[:restore] {
 		// One that does not tell how much it has might never have enough.
-		if want := s.room.least * h.Blocks.Len(); h.free < want && s.memory(&h.Offer.Record) > 0 {
+		if want := s.room.least * h.Blocks.Len(); h.free < want && h.Offer.Pages > 0 {
 			return s.noPages(h, i, want, h.free)
 		}
 	}

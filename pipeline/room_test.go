@@ -23,7 +23,7 @@ func sized(peer string, start, end int, pages int64) inference.NodeRecord {
 func (s *Session) long(positions int) {
 	s.branches = map[uint32]*branch{0: {rows: make([]input, positions)}}
 	s.room.begin(s.branches)
-	s.p.parts.PageBytes = 1
+	s.p.parts.PageBytes = func(inference.NumericsClass) int64 { return 1 }
 }
 
 func TestPagesOfBranchesThatShareTheirBeginning(t *testing.T) {

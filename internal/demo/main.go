@@ -27,8 +27,8 @@ import (
 
 const (
 	model    = "smollm2-135m-instruct"
-	memory   = "68MiB" // of weights and KV: 13 of the 30 blocks …
-	kv       = "40MiB" // … and of it KV: more than 2,048 positions of those
+	memory   = "48MiB" // of weights and KV: 13 of the 30 blocks …
+	kv       = "20MiB" // … and of it KV: more than 2,048 positions of those
 	question = "Explain in three sentences why the sky is blue."
 	limit    = 4 * time.Minute
 )

@@ -67,7 +67,7 @@ func (c *Cluster) Client(id inference.PeerID, o ClientOptions) *Client {
 	}
 	l.DistributedPipeline = pipeline.New(pipeline.Parts{
 		Model: "random", Digest: c.model.Digest, Blocks: c.model.Layers, Context: c.model.Context,
-		PageBytes: model.PageBytes(c.model.Ends.Spec(), inference.DefaultKV),
+		PageBytes: func(k inference.NumericsClass) int64 { return model.PageBytes(c.model.Ends.Spec(), k.KV()) },
 		Ends:      c.model.Ends, Queue: c.model.queue, Tokenizer: c.model.Tokenizer, Template: c.model.Template,
 		Exchange: l.Exchange, Links: links, Directory: l.Directory, Purse: o.Purse, Scores: o.Scores,
 		Log: c.log.With("client", id), Defaults: o.Defaults,

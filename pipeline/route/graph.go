@@ -31,7 +31,7 @@ func newGraph(offers []inference.Offer, need Need, pages int, free bool) *graph 
 	for i, o := range offers {
 		span := o.Record.Blocks
 		ends := []int{span.Start, span.End}
-		g.fit = append(g.fit, fit(&o, need, pages, free))
+		g.fit = append(g.fit, fit(&o, pages, free))
 		if n := g.fit[i]; n > 0 && n < span.Len() {
 			// It may serve a part of its span from either end.
 			ends = append(ends, max(span.Start, need.Blocks.Start)+n, min(span.End, need.Blocks.End)-n)
@@ -58,13 +58,13 @@ func newGraph(offers []inference.Offer, need Need, pages int, free bool) *graph 
 }
 
 // fit returns the most blocks of one role for which an offer has KV pages.
-func fit(o *inference.Offer, need Need, pages int, free bool) int {
+func fit(o *inference.Offer, pages int, free bool) int {
 	n := o.Record.Blocks.Len()
 	if pages <= 0 {
 		return n
 	}
-	if o.Record.Memory > 0 { // else not told
-		n = int(min(int64(n), o.Record.Memory/need.PageBytes/int64(pages)))
+	if o.Pages > 0 {
+		n = min(n, o.Pages/pages)
 	}
 	if free && o.Load != nil {
 		n = min(n, o.Load.FreePages/pages)

@@ -7,15 +7,15 @@ import (
 	"github.com/farlabs/inference"
 )
 
-// roomy is an offer whose KV cache holds so many pages of one byte.
-func roomy(peer string, start, end int, decodeMS float64, pages int64) inference.Offer {
+// roomy is an offer whose KV cache holds so many pages.
+func roomy(peer string, start, end int, decodeMS float64, pages int) inference.Offer {
 	o := offer(peer, start, end, decodeMS)
-	o.Record.Memory = pages
+	o.Pages = pages
 	return o
 }
 
 func need(pages, least int) Need {
-	return Need{Blocks: inference.BlockRange{Start: 0, End: 30}, Pages: pages, Least: least, PageBytes: 1}
+	return Need{Blocks: inference.BlockRange{Start: 0, End: 30}, Pages: pages, Least: least}
 }
 
 func TestPlanPrefersNodesWithRoomForTheSession(t *testing.T) {
@@ -49,7 +49,7 @@ func TestPlanSplitsBlocksAmongNodesThatAreTooSmall(t *testing.T) {
 		t.Fatalf("%s, %v", r.String(), err)
 	}
 	for _, h := range r.Hops {
-		if int64(h.Blocks.Len()*16) > h.Offer.Record.Memory {
+		if h.Blocks.Len()*16 > h.Offer.Pages {
 			t.Errorf("%s has no room", r.String())
 		}
 	}

@@ -40,11 +40,9 @@ type Need struct {
 	Prefill, Decode int
 	Avoid           map[inference.PeerID]bool
 	// Pages are the KV pages, for each block, that the session is expected to
-	// fill, and Least those without which its next step cannot be done; a page has
-	// PageBytes. Routes whose hops have room for Pages, or as much of it as can be
+	// fill, and Least those without which its next step cannot be done. Routes whose hops have room for Pages, or as much of it as can be
 	// had, are preferred; one without room for Least is none. Zero: not asked.
 	Pages, Least int
-	PageBytes    int64
 	// Ceiling bounds the price of one token over all hops, at each node's dearest
 	// line; zero: no bound.
 	Ceiling inference.Wei
@@ -123,7 +121,7 @@ func (e *RoomError) Error() string {
 // Plan returns the best route for need, a *NoRouteError, a *RoomError or a
 // *CeilingError.
 func Plan(offers []inference.Offer, need Need) (Route, error) {
-	if need.Least <= 0 || need.PageBytes <= 0 {
+	if need.Least <= 0 {
 		return plan(offers, need, 0, false)
 	}
 	for _, free := range []bool{true, false} {

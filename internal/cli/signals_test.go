@@ -38,7 +38,7 @@ func TestTheSameSignalAgainAtOnceIsNoSecondOne(t *testing.T) {
 		if want := []string{"stopped by a signal: terminated"}; !slices.Equal(did(), want) {
 			t.Errorf("did %q, want %q", did(), want)
 		}
-		time.Sleep(1)
+		time.Sleep(time.Nanosecond)
 		send(syscall.SIGTERM)
 		if want := []string{"stopped by a signal: terminated", "at once"}; !slices.Equal(did(), want) {
 			t.Errorf("did %q, want %q", did(), want)

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"strings"
 	"testing"
 	"time"
@@ -73,6 +74,61 @@ func TestOpenStreamToUnknownPeerSaysSo(t *testing.T) {
 	}
 	if _, err := a.OpenStream(t.Context(), "nobody", "/test/1"); err == nil {
 		t.Error("no error for what is no peer id")
+	}
+}
+
+// TestDialToOldPortEndsWhenThereIsBetter dials a peer at a port that swallows
+// everything, as that of a killed node does over UDP.
+func TestDialToOldPortEndsWhenThereIsBetter(t *testing.T) {
+	silent, err := net.ListenPacket("udp4", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer silent.Close()
+	old := fmt.Sprintf("/ip4/127.0.0.1/udp/%d/quic-v1", silent.LocalAddr().(*net.UDPAddr).Port)
+	node := func(t *testing.T) *Node { return testNode(t, nil) }
+	for _, c := range []struct {
+		name   string
+		dials  func(t *testing.T) *Node
+		better func(a, b *Node) error
+	}{
+		{"the peer connects", node, func(a, b *Node) error { return b.Connect(t.Context(), a.Addrs()...) }},
+		{"its record comes", func(t *testing.T) *Node { return testClient(t) }, func(a, b *Node) error {
+			if err := b.Announce(t.Context(), testRecord("m")); err != nil {
+				return err
+			}
+			d := testDigest("m")
+			return a.table.apply(b.table.list(&d)[0].signedRecord, time.Minute)
+		}},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			a, b := c.dials(t), node(t)
+			b.Handle("/test", func(_ inference.PeerID, s Stream) { _ = s.Close() })
+			a.Learn(b.ID(), []string{old})
+			errs := make(chan error, 1)
+			go func() {
+				s, err := a.OpenStream(t.Context(), b.ID(), "/test")
+				if err == nil {
+					_ = s.Close()
+				}
+				errs <- err
+			}()
+			select {
+			case err := <-errs:
+				t.Fatalf("the dial does not hang: %v", err)
+			case <-time.After(200 * time.Millisecond):
+			}
+			if err := c.better(a, b); err != nil {
+				t.Fatal(err)
+			}
+			begin := time.Now()
+			if err := <-errs; err != nil {
+				t.Fatal(err)
+			}
+			if d := time.Since(begin); d > 2*time.Second { // a dial may take 5 s
+				t.Errorf("the stream came %s later", d)
+			}
+		})
 	}
 }
 

@@ -217,32 +217,39 @@ func (n *Node) servePing(s network.Stream) {
 // connect dials p at the addresses of its record and those that the host
 // knows, unless it is connected.
 func (n *Node) connect(ctx context.Context, p peer.ID) error {
-	if n.host.Network().Connectedness(p) == network.Connected {
-		return nil
+	for {
+		if n.host.Network().Connectedness(p) == network.Connected {
+			return nil
+		}
+		addrs := n.table.addrs(p)
+		if len(addrs) == 0 && len(n.host.Peerstore().Addrs(p)) == 0 {
+			return fmt.Errorf("%w %s", ErrUnknownPeer, p)
+		}
+		// libp2p would refuse to dial again for seconds after a failure.
+		if s, ok := n.host.Network().(*swarm.Swarm); ok {
+			s.Backoff().Clear(p)
+		}
+		if err := n.dial(ctx, p, addrs); err != errOvertaken {
+			return err
+		}
 	}
-	info := peer.AddrInfo{ID: p, Addrs: multiaddrs(n.table.addrs(p))}
-	if len(info.Addrs) == 0 && len(n.host.Peerstore().Addrs(p)) == 0 {
-		return fmt.Errorf("%w %s", ErrUnknownPeer, p)
-	}
-	// libp2p would refuse to dial again for seconds after a failure.
-	if s, ok := n.host.Network().(*swarm.Swarm); ok {
-		s.Backoff().Clear(p)
-	}
-	return n.dial(ctx, info)
 }
 
 // dialWatch is how often a dial that hangs looks whether it is still needed.
 const dialWatch = 25 * time.Millisecond
 
-// dial connects to a peer, or waits until that has happened otherwise. One that
-// was started again has new ports: a dial to the old ones may hang, above all
-// over UDP, while the peer connects from its side or another dial has its new
-// addresses already.
-func (n *Node) dial(ctx context.Context, info peer.AddrInfo) error {
+// errOvertaken says that a dial was ended because there is better.
+var errOvertaken = errors.New("connected otherwise, or at other addresses")
+
+// dial connects to p. It returns errOvertaken when p is connected otherwise or
+// has announced other addresses meanwhile: one that was started again has new
+// ports, and a dial to the old ones may hang until its time is over, above all
+// over UDP, and all who come later with it.
+func (n *Node) dial(ctx context.Context, p peer.ID, addrs []string) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	done := make(chan error, 1)
-	go func() { done <- n.host.Connect(ctx, info) }()
+	go func() { done <- n.host.Connect(ctx, peer.AddrInfo{ID: p, Addrs: multiaddrs(addrs)}) }()
 	watch := time.NewTicker(dialWatch)
 	defer watch.Stop()
 	for {
@@ -250,10 +257,10 @@ func (n *Node) dial(ctx context.Context, info peer.AddrInfo) error {
 		case err := <-done:
 			return err
 		case <-watch.C:
-			if n.host.Network().Connectedness(info.ID) == network.Connected {
+			if n.host.Network().Connectedness(p) == network.Connected || !slices.Equal(n.table.addrs(p), addrs) {
 				cancel()
 				<-done
-				return nil
+				return errOvertaken
 			}
 		}
 	}

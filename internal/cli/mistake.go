@@ -29,8 +29,7 @@ func flagError(c *cobra.Command, err error) error {
 }
 
 // meantFlag suggests a flag for one that c lacks: the same one of another
-// command; else the one that is spelled alike but for dashes, or shares the
-// most letters, three at least, at its beginning.
+// command, else the nearest.
 func meantFlag(c *cobra.Command, name string) string {
 	switch owners := owners(c.Root(), name); {
 	case len(owners) > 0 && c.HasSubCommands():
@@ -40,24 +39,12 @@ func meantFlag(c *cobra.Command, name string) string {
 	case len(name) == 1:
 		return ""
 	}
-	bare := strings.NewReplacer("-", "", "_", "")
-	best, score := "", 2
-	c.Flags().VisitAll(func(f *pflag.Flag) {
-		n := 0
-		for n < len(f.Name) && n < len(name) && f.Name[n] == name[n] {
-			n++
-		}
-		if bare.Replace(f.Name) == bare.Replace(name) {
-			n = len(name) + 1
-		}
-		if n > score {
-			best, score = f.Name, n
-		}
-	})
-	if best == "" {
-		return ""
+	var names []string
+	c.Flags().VisitAll(func(f *pflag.Flag) { names = append(names, f.Name) })
+	if best := config.Nearest(name, names); best != "" {
+		return ", did you mean --" + best + "?"
 	}
-	return ", did you mean --" + best + "?"
+	return ""
 }
 
 func dashes(name string) string {

@@ -120,37 +120,20 @@ func Env(f *pflag.Flag) string {
 // Key returns the key of a flag in a file.
 func Key(f *pflag.Flag) string { return strings.ReplaceAll(f.Name, "-", "_") }
 
-// hint suggests a key for one that no command has: one that is spelled alike but
-// for dashes, else one that begins with the same three letters.
+// hint suggests a key for one that no command has.
 func hint(sets []*pflag.FlagSet, key string) string {
-	bare := strings.NewReplacer("-", "", "_", "")
-	best, score := "", 2
+	var keys []string
 	for _, flags := range sets {
 		flags.VisitAll(func(f *pflag.Flag) {
-			if slices.Contains(CommandOnly, f.Name) {
-				return
-			}
-			n := shared(Key(f), key)
-			if strings.EqualFold(bare.Replace(f.Name), bare.Replace(key)) {
-				n = len(key) + 1
-			}
-			if n > score {
-				best, score = Key(f), n
+			if !slices.Contains(CommandOnly, f.Name) {
+				keys = append(keys, Key(f))
 			}
 		})
 	}
-	if best == "" {
-		return ""
+	if best := Nearest(key, keys); best != "" {
+		return fmt.Sprintf(", did you mean %q?", best)
 	}
-	return fmt.Sprintf(", did you mean %q?", best)
-}
-
-// shared returns the number of bytes that a and b begin with alike.
-func shared(a, b string) (n int) {
-	for n < len(a) && n < len(b) && a[n] == b[n] {
-		n++
-	}
-	return n
+	return ""
 }
 
 // Source returns where the value of a flag came from: "flag", "env NAME",

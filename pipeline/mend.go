@@ -13,8 +13,8 @@ import (
 )
 
 const (
-	openTimeout = 5 * time.Second         // from Open to Opened; a stage tries its edge for 2 s
-	dialTimeout = 1500 * time.Millisecond // to reach a hop: a dead connection may swallow one attempt, and a reader waits
+	openTimeout = 5 * time.Second // from Open to Opened; a stage tries its edge for 2 s
+	dialTimeout = 3 * time.Second // to reach a hop
 )
 
 // mend makes the route fit for the next step: nothing when it is whole; else a

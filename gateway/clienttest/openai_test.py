@@ -127,7 +127,7 @@ def errors_have_status_code_and_param():
     fails(openai.BadRequestError, param="temperature", temperature=3)
     fails(openai.BadRequestError, code="unsupported_parameter", param="tools", tools=[{"type": "function", "function": {"name": "f"}}])
     fails(openai.BadRequestError, code="unsupported_parameter", param="response_format", response_format={"type": "json_object"})
-    fails(openai.BadRequestError, param="messages[0].content[0].type",
+    fails(openai.BadRequestError, code="unsupported_parameter", param="messages[0].content[0].type",
           messages=[{"role": "user", "content": [{"type": "image_url", "image_url": {"url": "data:image/png;base64,"}}]}])
     fails(openai.BadRequestError, code="context_length_exceeded", messages=[{"role": "user", "content": "word " * 200_000}])
 

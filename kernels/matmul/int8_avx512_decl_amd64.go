@@ -366,11 +366,6 @@ func int8Q6_K_1x10AVX512(t *tile)
 //go:noescape
 func int8Q6_K_1x12AVX512(t *tile)
 
-// quantizeAVX512 writes blocks > 0 of x to dst and every stride bytes from there.
-//
-//go:noescape
-func quantizeAVX512(dst *byte, stride int, x *float32, blocks int)
-
 var int8WidthsAVX512 = []int{1, 2, 4, 6, 8, 10, 12}
 
 var int8KernelsAVX512 = [dtypes]kernel{

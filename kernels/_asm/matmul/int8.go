@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"strings"
 
-	"github.com/mmcloughlin/avo/attr"
 	. "github.com/mmcloughlin/avo/build"
 	"github.com/mmcloughlin/avo/ir"
 	. "github.com/mmcloughlin/avo/operand"
@@ -116,7 +115,6 @@ func int8AVX512() {
 		fmt.Fprintf(&table, "\t\tfour: []func(*tile){%s},\n", strings.Join(names[4], ", "))
 		table.WriteString("\t},\n")
 	}
-	quantize()
 	fmt.Fprintf(&declared, "\nvar int8WidthsAVX512 = []int{%s}\n", strings.Trim(strings.ReplaceAll(fmt.Sprint(int8Widths), " ", ", "), "[]"))
 	fmt.Fprintf(&declared, "\nvar int8KernelsAVX512 = [dtypes]kernel{\n%s}\n", table.String())
 }
@@ -425,112 +423,4 @@ func zero(v reg.VecVirtual) {
 		Opcode: "VPXORD", Operands: []Op{v, v, v}, Inputs: []Op{v, v}, Outputs: []Op{v},
 		CancellingInputs: true, ISA: []string{"AVX512F", "AVX512VL"},
 	})
-}
-
-// quantize writes the preparation of 8-bit activations, a block of 32 at a time.
-func quantize() {
-	const infinity = 0x7f800000
-	TEXT("quantizeAVX512", attr.NOSPLIT, "func(dst *byte, stride int, x *float32, blocks int)")
-	Pragma("noescape")
-	doc := "quantizeAVX512 writes blocks > 0 of x to dst and every stride bytes from there."
-	Doc(doc)
-	fmt.Fprintf(&declared, "\n// %s\n//\n//go:noescape\nfunc quantizeAVX512(dst *byte, stride int, x *float32, blocks int)\n", doc)
-	dst, stride := Load(Param("dst"), GP64()), Load(Param("stride"), GP64())
-	x, blocks := Load(Param("x"), GP64()), Load(Param("blocks"), GP64())
-	w := lanes.AVX512
-	magnitude := w.Const(0x7fffffff)
-	scalar := func(u uint32) reg.VecVirtual {
-		r, v := GP32(), XMM()
-		MOVL(U32(u), r)
-		VMOVD(r, v)
-		return v
-	}
-	most, inf := scalar(0x42fe0000), scalar(infinity) // 127, ∞
-	ones := YMM()
-	one := GP32()
-	MOVL(U32(0x01010101), one)
-	VPBROADCASTD(one, ones)
-	factors := GLOBL("startFactors", attr.RODATA|attr.NOPTR)
-	for i, f := range []int32{-8, -16, -128, -32, -32, 0, 0, 0} {
-		DATA(4*i, I32(f))
-	}
-	times := YMM()
-	VMOVDQU(factors, times)
-	six := K()
-	MOVL(U32(0x3f), one)
-	KMOVW(one, six)
-
-	Label("block")
-	v := [2]reg.VecVirtual{ZMM(), ZMM()}
-	a := [2]reg.VecVirtual{ZMM(), ZMM()}
-	for h := range v {
-		VMOVUPS(Mem{Base: x, Disp: 64 * h}, v[h])
-		VPANDD(magnitude, v[h], a[h])
-	}
-	// The greatest magnitude: as integers, so that NaN is above all.
-	VPMAXUD(a[1], a[0], a[0])
-	y := YMM()
-	VEXTRACTI64X4(U8(1), a[0], y)
-	VPMAXUD(y, a[0].AsY(), a[0].AsY())
-	top, z := XMM(), XMM()
-	VEXTRACTI32X4(U8(1), a[0].AsY(), top)
-	VPMAXUD(a[0].AsX(), top, top)
-	for _, order := range []uint8{0x4e, 0xb1} {
-		VPSHUFD(U8(order), top, z)
-		VPMAXUD(z, top, top)
-	}
-	bits := GP32()
-	VMOVD(top, bits)
-	CMPL(bits, U32(infinity))
-	JAE(LabelRef("spoiled"))
-	d, to := XMM(), XMM()
-	VDIVSS(most, top, d)
-	VDIVSS(top, most, to)
-	finite := K()
-	VPCMPUD(U8(4), inf, to, finite) // 0 where 127/a is infinite
-	VMOVDQU32_Z(to, finite, to)
-	scale := ZMM()
-	VBROADCASTSS(to, scale)
-	for h := range v {
-		VMULPS(scale, v[h], v[h])
-		VCVTPS2DQ(v[h], v[h])
-		VPMOVSDB(v[h], Mem{Base: dst, Disp: 16 * h})
-	}
-	// Sums: of the low half in the low 128 bits, of the high half in the high.
-	q := [2]reg.VecVirtual{XMM(), XMM()}
-	for h := range q {
-		VPMOVSDB(v[h], q[h])
-	}
-	sums, both := YMM(), YMM()
-	VINSERTI128(U8(1), q[1], q[0].AsY(), q[0].AsY())
-	zero(sums)
-	VPDPBUSD(q[0].AsY(), ones, sums)
-	VPHADDD(sums, sums, sums)
-	VPHADDD(sums, sums, sums)
-	VPERMQ(U8(0x4e), sums, both)
-	VPADDD(sums, both, both)
-	u := XMM()
-	VCVTDQ2PS(both.AsX(), u)
-	VMULSS(d, u, u)
-	VMOVSS(d, Mem{Base: dst, Disp: int8D})
-	VMOVSS(u, Mem{Base: dst, Disp: int8U})
-	VPBLENDD(U8(0x18), sums, both, both)
-	VPMULLD(times, both, both)
-	VMOVDQU32(both, six, Mem{Base: dst, Disp: int8Starts})
-	Label("next")
-	ADDQ(U32(128), x)
-	ADDQ(stride, dst)
-	DECQ(blocks)
-	JNZ(LabelRef("block"))
-	VZEROUPPER()
-	RET()
-
-	Label("spoiled")
-	zero(v[0])
-	VMOVDQU64(v[0], Mem{Base: dst})
-	nan := GP32()
-	MOVL(U32(0x7fc00000), nan)
-	MOVL(nan, Mem{Base: dst, Disp: int8D})
-	MOVL(nan, Mem{Base: dst, Disp: int8U})
-	JMP(LabelRef("next"))
 }

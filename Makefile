@@ -57,11 +57,12 @@ $(BENCHSTAT): tools.versions
 	@mkdir -p $(TOOLS)
 	GOBIN=$(abspath $(TOOLS)) $(GO) install $$(grep benchstat tools.versions)
 
-check: $(STATICCHECK) cross ## formatting, vet, staticcheck, other systems, licences
+check: $(STATICCHECK) cross ## formatting, vet, staticcheck, generated files, other systems, licences
 	@test -z "$$(gofmt -l . | tee /dev/stderr)" || { echo 'run: make fmt'; exit 1; }
 	$(GO) vet $(PKGS)
 	$(GO) test -tags invariants -count 1 ./kernels/tensor ./model -short
 	$(STATICCHECK) $(PKGS)
+	@GO='$(GO)' bash scripts/generate.sh
 	$(GO) mod verify >/dev/null
 	bash scripts/licenses.sh --check
 

@@ -192,9 +192,22 @@ func (n *Node) Addrs() []string {
 // network has been met, or nobody answered and Alone tells so.
 func (n *Node) Joined() <-chan struct{} { return n.joining.done }
 
-// BootstrapMet is closed when one of the Bootstrap peers has been met, from the
-// start where none is given.
-func (n *Node) BootstrapMet() <-chan struct{} { return n.joining.booted }
+// BootstrapMet reports whether one of the Bootstrap peers has been met, or is
+// within that time: others, remembered or on the local network, may be met a
+// moment before it. True where none is given.
+func (n *Node) BootstrapMet(within time.Duration) bool {
+	select {
+	case <-n.joining.booted:
+		return true
+	default:
+	}
+	select {
+	case <-n.joining.booted:
+		return true
+	case <-time.After(within):
+		return false
+	}
+}
 
 // Alone reports whether no node of the network is connected.
 func (n *Node) Alone() bool { return n.servers.count() == 0 }

@@ -139,23 +139,10 @@ func (f *connection) client(ctx context.Context, events pipeline.Events) (*pipel
 	}
 	cfg.Events, cfg.Log = events, log
 	c, err := pipeline.NewClient(ctx, cfg)
-	if err == nil && !c.Node().Alone() && !met(c.Node().BootstrapMet(), meetWait) {
+	if err == nil && !c.Node().Alone() && !c.Node().BootstrapMet(time.Second) {
 		fmt.Fprintf(os.Stderr, "Warning: %v. Other nodes did, which are remembered from a run with the same addresses or are on the local network.\n", errUnreachable)
 	}
 	return c, err
-}
-
-// meetWait is how long somebody else may be met before a bootstrap address
-// that works.
-const meetWait = time.Second
-
-func met(one <-chan struct{}, within time.Duration) bool {
-	select {
-	case <-one:
-		return true
-	case <-time.After(within):
-		return false
-	}
 }
 
 // errUnreachable says that what was given to find the network by is of no use.

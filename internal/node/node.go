@@ -358,26 +358,15 @@ func (n *Node) join(ctx context.Context) error {
 		}
 	}
 	joined := Event{Event: EventJoined, Model: n.model.ID, Peers: n.net.Peers(), Serving: serving, Alone: n.net.Alone()}
-	if len(n.cfg.Bootstrap) > 0 && !n.bootstrapMet(joined.Alone) {
+	wait := time.Second
+	if joined.Alone {
+		wait = 0
+	}
+	if len(n.cfg.Bootstrap) > 0 && !n.net.BootstrapMet(wait) {
 		joined.Why = "none of the --bootstrap addresses answered: check address and peer id; they are tried again"
 	}
 	n.cfg.Events(joined)
 	return nil
-}
-
-// bootstrapMet reports whether one of the bootstrap peers has been met. Others,
-// remembered or on the local network, may have been met a moment before it.
-func (n *Node) bootstrapMet(alone bool) bool {
-	wait := time.Second
-	if alone {
-		wait = 0
-	}
-	select {
-	case <-n.net.BootstrapMet():
-		return true
-	case <-time.After(wait):
-		return false
-	}
 }
 
 func (n *Node) memory() (memoryPlan, error) {

@@ -58,7 +58,7 @@ $(BENCHSTAT): tools.versions
 	GOBIN=$(abspath $(TOOLS)) $(GO) install $$(grep benchstat tools.versions)
 
 check: $(STATICCHECK) cross ## formatting, vet, staticcheck, generated files, other systems, licences
-	@test -z "$$(gofmt -l . | tee /dev/stderr)" || { echo 'run: make fmt'; exit 1; }
+	@files=$$(gofmt -l .); test -z "$$files" || { echo "$$files" >&2; echo 'run: make fmt' >&2; exit 1; }
 	$(GO) vet $(PKGS)
 	$(GO) test -tags invariants -count 1 ./kernels/tensor ./model -short
 	$(STATICCHECK) $(PKGS)
